@@ -1,0 +1,1 @@
+"""Ray Serve application: ingress and dialects, router, engine replicas, task store, artifact store."""

@@ -1,0 +1,68 @@
+"""The Serve application: ingress -> router -> engines. `deployment.app:build` is what config files import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve import Application
+
+from deployment.clip_engine import ClipEngine
+from deployment.ingress import ApiIngress
+from deployment.keys import check_binding
+from deployment.router import Router, check_store_fits
+from hhray.settings import Settings, load_settings
+
+SMALL = {"num_cpus": 0.1}
+MANY_REQUESTS = 1000
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The application for settings given as plain values (a config file's `args`), on top of the environment.
+
+    Raises:
+        ConfigError: a setting does not fit, or the server would be open to the network without keys.
+    """
+    return bind(load_settings(overrides=args))
+
+
+def bind(settings: Settings) -> Application:
+    """The application for these settings.
+
+    Raises:
+        ConfigError: the server would be open to the network without keys, the store does not fit the cluster, or
+            there is no such preset.
+    """
+    check_binding(settings)
+    if ray.is_initialized():
+        check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
+    settings.cost_model()  # an unknown preset is refused here, before anything starts
+    health = {"health_check_period_s": settings.health_check_seconds}
+    engines = serve.deployment(ClipEngine, **engine_options(settings), **health).bind(settings)
+    router = serve.deployment(Router, ray_actor_options=SMALL, max_ongoing_requests=MANY_REQUESTS, **health)
+    ingress = serve.deployment(
+        serve.ingress()(ApiIngress),
+        num_replicas=settings.http.ingress_replicas,
+        ray_actor_options=SMALL,
+        max_ongoing_requests=MANY_REQUESTS,
+        graceful_shutdown_wait_loop_s=0.2,
+        **health,
+    )
+    application: Application = ingress.bind(settings, router.bind(settings, engines))
+    return application
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """Deployment options of the engine: coordinator in bundle 0, rank r in bundle 1 + r, all on one node."""
+    engine = settings.engine
+    rank = {"CPU": engine.cpus_per_rank} | ({"GPU": 1.0} if engine.device == "cuda" else {})
+    return {
+        "num_replicas": engine.replicas,
+        "max_ongoing_requests": engine.ranks,
+        "ray_actor_options": SMALL,
+        "placement_group_bundles": [{"CPU": SMALL["num_cpus"]}] + [rank] * engine.ranks,
+        "placement_group_strategy": "STRICT_PACK",
+        "graceful_shutdown_timeout_s": settings.graceful_shutdown_seconds,
+        "graceful_shutdown_wait_loop_s": 0.2,
+    }

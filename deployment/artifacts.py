@@ -1,0 +1,147 @@
+"""Files of tasks - inputs and clips - and the signed paths they are downloaded by.
+
+Keys are made by the server only: `inputs/<task>/0` and `clips/<task>/<attempt>.mp4`. A clip's key names the attempt, so
+that two owners of one task never write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hhray.tasks import Artifact
+
+_KEY = re.compile(r"[a-z]+/[0-9a-f-]{36}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_TASK_ID = re.compile(r"[0-9a-f-]{36}")
+_KINDS = ("inputs", "clips")
+
+
+def input_key(task_id: str, index: int = 0) -> str:
+    """Key of a task's media file."""
+    return f"inputs/{task_id}/{index}"
+
+
+def clip_key(task_id: str, attempt: int) -> str:
+    """Key of the clip one attempt makes."""
+    return f"clips/{task_id}/{attempt}.mp4"
+
+
+class ArtifactStore(Protocol):
+    """What engine and ingress need of a store of files. Keys are validated; a bad one raises ValueError."""
+
+    def put_file(self, key: str, path: Path) -> Artifact:
+        """Copy a file in, whole or not at all; the record is of the bytes as they lie in the store."""
+
+    def put_bytes(self, key: str, data: bytes) -> Artifact:
+        """The same for bytes in memory."""
+
+    def local_path(self, key: str) -> Path:
+        """Where the file can be read on this machine; it need not be there."""
+
+    def delete(self, key: str) -> None:
+        """Remove one file, if it is there."""
+
+    def delete_task(self, task_id: str) -> None:
+        """Remove all files of a task."""
+
+    def delete_other_attempts(self, task_id: str, keep_key: str) -> None:
+        """Remove all clips of a task but this one."""
+
+    def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
+        """Path and query by which the file can be downloaded from this server until `now + ttl_seconds`."""
+
+    def verify(self, key: str, expires: str, signature: str, now: float) -> bool:
+        """Whether a download was signed here and has not run out."""
+
+
+class DirectoryArtifacts:
+    """An ArtifactStore in a directory of this machine (or one that all machines mount)."""
+
+    def __init__(self, root: Path, secret: bytes) -> None:
+        self._root = root
+        self._secret = secret
+
+    def put_file(self, key: str, path: Path) -> Artifact:
+        return self._put(key, lambda target: _copy(path, target))
+
+    def put_bytes(self, key: str, data: bytes) -> Artifact:
+        return self._put(key, lambda target: _write(data, target))
+
+    def local_path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError("not an artifact key")
+        return self._root / key
+
+    def delete(self, key: str) -> None:
+        # The directory stays until `delete_task`: another attempt may be about to write into it.
+        self.local_path(key).unlink(missing_ok=True)
+
+    def delete_task(self, task_id: str) -> None:
+        if not _TASK_ID.fullmatch(task_id):
+            raise ValueError("not a task id")
+        for kind in _KINDS:
+            shutil.rmtree(self._root / kind / task_id, ignore_errors=True)
+
+    def delete_other_attempts(self, task_id: str, keep_key: str) -> None:
+        keep = self.local_path(keep_key)
+        for path in self.local_path(clip_key(task_id, 0)).parent.glob("*.mp4"):
+            if path != keep:
+                path.unlink(missing_ok=True)
+
+    def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
+        expires = str(int(now + ttl_seconds))
+        return f"/artifacts/{key}?Expires={expires}&Signature={self._signature(key, expires)}"
+
+    def verify(self, key: str, expires: str, signature: str, now: float) -> bool:
+        if not re.fullmatch(r"[0-9]{1,12}", expires):
+            return False
+        right = hmac.compare_digest(self._signature(key, expires).encode(), signature.encode("utf-8", "replace"))
+        return right and now < int(expires)
+
+    def _signature(self, key: str, expires: str) -> str:
+        message = f"artifact:{key}\n{expires}".encode("utf-8", "replace")
+        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
+
+    def _put(self, key: str, fill: Callable[[Path], None]) -> Artifact:
+        path = self.local_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            fill(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Artifact(key, digest, os.fstat(file.fileno()).st_size)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _write(data: bytes, target: Path) -> None:
+    with target.open("xb") as writer:
+        writer.write(data)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename durable: the entry belongs to the directory, not to the file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,240 @@
+"""One batch of clips on a gang, from claim to publication: the main path of the server.
+
+The coordinator drives the gang step by step. A command is at least one denoising step, at most about
+`engine.command_seconds` of short ones, and one command is queued ahead. Between commands, and only there, a lost lease,
+a cancel or a drain is seen. Stages follow one another without a gap, so their seconds sum to the service time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployment.artifacts import ArtifactStore, clip_key
+from deployment.gang import Gang
+from deployment.lease_keeper import Held, LeaseKeeper
+from deployment.store.base import Claim, TaskStore
+from engine.messages import ClipJob, StepReport
+from hhray.cost import DENOISING_STEPS, CostModel
+from hhray.errors import EngineFault, HhrayError, RequestError
+from hhray.settings import Settings
+from hhray.tasks import Progress, Stage
+
+logger = logging.getLogger("ray.serve")
+
+
+class Yielded(Exception):
+    """The batch was given up between two commands: cancelled, drained or taken over."""
+
+
+class ClipRun:
+    """Runs the clips of `claims`, all of one shape, as one batch; every claim ends published, failed or released."""
+
+    def __init__(
+        self,
+        claims: Sequence[Claim],
+        *,
+        gang: Gang,
+        store: TaskStore,
+        artifacts: ArtifactStore,
+        keeper: LeaseKeeper,
+        settings: Settings,
+        cost: CostModel,
+    ) -> None:
+        self._gang, self._store, self._artifacts = gang, store, artifacts
+        self._keeper, self._settings, self._cost = keeper, settings, cost
+        self._held = [keeper.hold(claim) for claim in claims]
+        self._geometry = claims[0].task.request.geometry
+        self._batch_id = f"{claims[0].task.task_id}.{claims[0].fence}"
+        self._stages: dict[str, float] = {}
+        self._stage: Stage | None = None
+        self._entered = time.monotonic()
+
+    async def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            EngineFault: the gang is dead; the claims were released with the fault counted.
+            RequestError: one of several requests cannot be run; the claims are still held by their owner.
+        """
+        logger.info("batch %s begins: %d clips", self._batch_id, len(self._held))
+        try:
+            await self._text()
+            await self._denoise()
+            await self._finish()
+        except Yielded:
+            await self._give_up()
+        except RequestError as error:
+            if len(self._held) > 1:
+                raise
+            await self._end_failed(error)
+        except EngineFault as error:
+            await self._release_all(str(error))
+            raise
+        finally:
+            for held in self._held:
+                self._keeper.drop(held)
+            if self._gang.fault is None:
+                await self._gang.end(self._batch_id, self._limit(0.0))
+
+    # --- stages
+
+    async def _text(self) -> None:
+        self._enter(Stage.TEXT)
+        jobs = tuple(self._job(held.claim) for held in self._held)
+        await self._gang.begin(self._batch_id, jobs, self._limit(self._step_seconds()))
+
+    async def _denoise(self) -> None:
+        """Send commands of steps, one ahead of the one that runs, until all steps are done."""
+        self._enter(Stage.DENOISE)
+        seconds_per_step = self._step_seconds()
+        sent, done = 0, 0
+        queue: deque[asyncio.Future[StepReport]] = deque()
+        try:
+            while done < DENOISING_STEPS:
+                while sent < DENOISING_STEPS and len(queue) < 2:
+                    count = self._command_length(seconds_per_step, first=sent, known=done > 0)
+                    limit = self._limit(seconds_per_step * count * (len(queue) + 1))
+                    queue.append(self._gang.steps(self._batch_id, sent, count, limit))
+                    sent += count
+                report = await queue.popleft()
+                done = report.first + report.count
+                seconds_per_step = report.seconds / report.count
+                self._report(done / DENOISING_STEPS)
+                self._log_command(report)
+                self._check_boundary()
+        finally:
+            # A command already sent cannot be taken back: let it end, so that none runs beside what comes next.
+            await asyncio.gather(*queue, return_exceptions=True)
+
+    async def _finish(self) -> None:
+        """Decode, encode and publish every clip that is still wanted; stages are those of the whole batch."""
+        limit = self._limit(self._cost.decode_seconds(self._geometry, len(self._held)))
+        self._enter(Stage.DECODE)
+        for index, _ in self._wanted():
+            await self._gang.decode(self._batch_id, index, limit)
+        self._enter(Stage.MUX)
+        written: list[tuple[Held, Path, str]] = []
+        for index, held in self._wanted():
+            name = f"{held.claim.task.task_id}.{held.claim.fence}.mp4"
+            report = await self._gang.mux(self._batch_id, index, name, limit)
+            written.append((held, Path(report.path), report.notice))
+        self._enter(Stage.PUBLISH)
+        for held, path, notice in written:
+            await asyncio.to_thread(self._publish, held, path, notice)
+
+    def _publish(self, held: Held, path: Path, notice: str) -> None:
+        """Upload under a key of this attempt, verify, then one compare-and-set; the loser's file is collected."""
+        claim, task_id = held.claim, held.claim.task.task_id
+        artifact = self._artifacts.put_file(clip_key(task_id, claim.fence), path)
+        path.unlink()
+        stages = {**self._stages, Stage.PUBLISH: time.monotonic() - self._entered}
+        if self._store.publish(task_id, claim.owner, claim.fence, artifact, stages, notice) is None:
+            logger.warning("task %s attempt %d: lease lost, result dropped", task_id, claim.fence)
+            self._artifacts.delete(artifact.key)
+            return
+        self._artifacts.delete_other_attempts(task_id, artifact.key)
+        logger.info("task %s attempt %d published: %s", task_id, claim.fence, _seconds(stages))
+
+    # --- ends other than publication
+
+    async def _give_up(self) -> None:
+        """Between commands: cancelled clips end CANCELED, the others go back to the queue, no fault counted."""
+        for held in self._held:
+            claim, task_id = held.claim, held.claim.task.task_id
+            if held.lost:
+                logger.warning("task %s attempt %d: lease lost, dropped", task_id, claim.fence)
+            elif held.cancel_requested:
+                stages = self._stages_now()
+                await asyncio.to_thread(self._store.cancel_running, task_id, claim.owner, claim.fence, stages)
+                logger.info("task %s attempt %d cancelled", task_id, claim.fence)
+            else:
+                await asyncio.to_thread(self._store.release, task_id, claim.owner, claim.fence)
+                logger.info("task %s attempt %d released", task_id, claim.fence)
+
+    async def _end_failed(self, error: HhrayError) -> None:
+        claim = self._held[0].claim
+        ids = (claim.task.task_id, claim.owner, claim.fence)
+        await asyncio.to_thread(self._store.fail, *ids, error.code, error.message, self._stages_now())
+
+    async def _release_all(self, fault: str) -> None:
+        limit = self._settings.store.max_faults
+        for held in self._held:
+            claim = held.claim
+            ids = (claim.task.task_id, claim.owner, claim.fence)
+            await asyncio.to_thread(self._store.release, *ids, fault=fault, max_faults=limit)
+
+    # --- clockwork
+
+    def _enter(self, stage: Stage) -> None:
+        """Close the running stage and open the next at the same instant."""
+        self._stages = self._stages_now()
+        self._stage, self._entered = stage, time.monotonic()
+        for held in self._held:
+            held.progress = Progress(held.progress.fraction, stage.value)
+
+    def _stages_now(self) -> dict[str, float]:
+        if self._stage is None:
+            return {}
+        return {**self._stages, self._stage.value: time.monotonic() - self._entered}
+
+    def _report(self, fraction: float) -> None:
+        for held in self._held:
+            held.progress = Progress(fraction, Stage.DENOISE.value)
+
+    def _wanted(self) -> list[tuple[int, Held]]:
+        return [(i, held) for i, held in enumerate(self._held) if not held.lost]
+
+    def _check_boundary(self) -> None:
+        """Give the batch up when nobody wants it here any more: drain, or every clip lost, or one cancelled.
+
+        One cancelled clip gives up the whole batch: the others restart without it, with the same seed.
+        """
+        every_lost = all(held.lost for held in self._held)
+        if self._keeper.must_yield or every_lost or any(held.cancel_requested for held in self._held):
+            raise Yielded
+
+    def _command_length(self, seconds_per_step: float, first: int, known: bool) -> int:
+        """Steps of the next command; one until a step of this batch has been measured."""
+        fitting = int(self._settings.engine.command_seconds / seconds_per_step) if known else 1
+        return max(1, min(fitting, DENOISING_STEPS - first))
+
+    def _step_seconds(self) -> float:
+        return self._cost.step_seconds(self._geometry, self._settings.engine.ranks, len(self._held))
+
+    def _limit(self, predicted_seconds: float) -> float:
+        """Watchdog of a phase."""
+        engine = self._settings.engine
+        return max(engine.watchdog_floor_seconds, engine.watchdog_multiple * predicted_seconds)
+
+    def _log_command(self, report: StepReport) -> None:
+        logger.info(
+            "command %s steps %d..%d of %d in %.3f s, %d bytes exchanged by rank 0",
+            self._batch_id,
+            report.first + 1,
+            report.first + report.count,
+            DENOISING_STEPS,
+            report.seconds,
+            report.bytes_exchanged,
+        )
+
+    def _job(self, claim: Claim) -> ClipJob:
+        request = claim.task.request
+        picture = next((media.key for media in request.media if media.key), "")
+        return ClipJob(
+            task_id=claim.task.task_id,
+            prompt=request.prompt,
+            seed=request.seed,
+            resolution=request.resolution.value,
+            ratio=request.ratio.value,
+            duration=request.duration,
+            image_path=str(self._artifacts.local_path(picture)) if picture else "",
+        )
+
+
+def _seconds(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stages.items())

@@ -1,0 +1,54 @@
+"""ApiIngress: the stateless HTTP replica. The application itself is in deployment.web and knows nothing of Ray."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+from ray.serve.handle import DeploymentHandle
+
+from deployment.artifacts import DirectoryArtifacts
+from deployment.intake import MediaIntake
+from deployment.keys import KeyRing, server_secret
+from deployment.store.sqlite import SqliteStore
+from deployment.web import Services, create_app
+from hhray.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+logger = logging.getLogger("ray.serve")
+
+
+class ApiIngress:
+    """Wires store, artifacts, keys and intake to the web application."""
+
+    def __init__(self, settings: Settings, router: DeploymentHandle) -> None:
+        self._router = router
+        secret = server_secret(settings)
+        store = SqliteStore(settings.sqlite_file)
+        artifacts = DirectoryArtifacts(settings.artifact_dir, secret)
+        cost = settings.cost_model()
+        intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick)
+        self._stop = threading.Event()
+        threading.Thread(target=intake.serve, args=(self._stop,), name="media-intake", daemon=True).start()
+        keys = KeyRing(settings.keys_file, secret)
+        self._services = Services(
+            settings=settings, store=store, artifacts=artifacts, keys=keys, cost=cost, kick=self._kick, intake=intake
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        # Serve's proxy adds the request id to every answer.
+        return create_app(self._services, adds_request_id=False)
+
+    def _kick(self, task_id: str) -> None:
+        """Hint to the router. It may be lost: the router looks at the store by itself."""
+        try:
+            self._router.kick.remote()
+        except Exception as error:  # noqa: BLE001 - the task is committed; a hint must not fail its create
+            logger.warning("task %s: router not hinted (%s)", task_id, type(error).__name__)
+
+    def __del__(self) -> None:
+        self._stop.set()

@@ -1,0 +1,72 @@
+"""GET /metrics: the Prometheus text of what the store knows, exact and the same from every ingress replica."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from deployment.store.base import TaskStore
+from hhray import __version__, metrics
+
+ENGINE_FRESH_SECONDS = 15.0
+_LE = (*map(str, metrics.BUCKETS_SECONDS), "+Inf")
+
+
+class ClipCollector(Collector):
+    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs.
+
+    `collect` raises StoreUnavailable when the database does not answer.
+    """
+
+    def __init__(self, store: TaskStore, preset: str) -> None:
+        self._store = store
+        self._preset = preset
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family of hhray.metrics.ALL, also those without a series yet."""
+        yield from self._histograms()
+        yield from self._gauges()
+
+    def _histograms(self) -> Iterator[Metric]:
+        rows = self._store.metric_rows()
+        for metric in metrics.HISTOGRAMS:
+            family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for row in rows:
+                if row.metric == metric.name:
+                    buckets = list(zip(_LE, accumulate(row.counts), strict=True))
+                    family.add_metric(row.labels, buckets, row.sum_seconds)
+            yield family
+
+    def _gauges(self) -> Iterator[Metric]:
+        depth = self._store.depth()
+        engines = Counter(engine.state for engine in self._store.engines(ENGINE_FRESH_SECONDS))
+        values: dict[metrics.Metric, dict[tuple[str, ...], float]] = {
+            metrics.QUEUE_DEPTH: {(): depth.queued},
+            metrics.QUEUED_GPU_SECONDS: {(): depth.queued_gpu_seconds},
+            metrics.RUNNING_CLIPS: {(): depth.running},
+            metrics.RUNNING_GPU_SECONDS: {(): depth.running_gpu_seconds},
+            metrics.ENGINES: {(state,): count for state, count in sorted(engines.items())},
+            metrics.BUILD_INFO: {(__version__, self._preset): 1},
+        }
+        for metric in metrics.GAUGES:
+            family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, value in values[metric].items():
+                family.add_metric(labels, value)
+            yield family
+
+
+def render(store: TaskStore, preset: str) -> tuple[bytes, str]:
+    """Body and content type of GET /metrics.
+
+    Raises:
+        StoreUnavailable: the database does not answer.
+    """
+    registry = CollectorRegistry()
+    registry.register(ClipCollector(store, preset))
+    return generate_latest(registry), CONTENT_TYPE_LATEST

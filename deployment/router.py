@@ -1,0 +1,172 @@
+"""Router: the only brain. It keeps tickets waiting on the engines and answers them with assignments.
+
+Its memory is an index of the queue, rebuilt from the store; a dead router loses nothing. It also turns the store's
+clockwork: reaping lost leases, folding metric events, removing what has expired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+
+import ray
+from ray.serve.handle import DeploymentHandle
+
+from deployment.artifacts import DirectoryArtifacts
+from deployment.keys import server_secret
+from deployment.scheduling import Assignment, BatchLimits, QueueIndex
+from deployment.store.sqlite import SqliteStore
+from hhray.errors import ConfigError, StoreUnavailable
+from hhray.settings import Settings
+
+logger = logging.getLogger("ray.serve")
+FOLD_SECONDS = 5.0
+EXPIRE_SECONDS = 60.0
+
+
+def check_store_fits(num_nodes: int) -> None:
+    """Refuse SQLite on more than one node: the file is one machine's.
+
+    Raises:
+        ConfigError: the cluster has several nodes.
+    """
+    if num_nodes > 1:
+        raise ConfigError(
+            f"the task store is SQLite, a file of one machine, but the Ray cluster has {num_nodes} nodes; "
+            "run hhray on a single-node cluster"
+        )
+
+
+class Router:
+    """One replica; engines are reached through `engines`, the handle tickets wait on."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings, engines: DeploymentHandle
+    ) -> None:
+        check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
+        self._settings = settings
+        self._engines = engines
+        self._store = SqliteStore(settings.sqlite_file)
+        self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+        self._limits = BatchLimits(settings.engine.max_batch, settings.engine.max_batch_tokens)
+        self._index = QueueIndex()
+        self._last_sequence = 0
+        self._num_engines = 1
+        self._waiting: set[str] = set()
+        self._tickets: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        router = settings.router
+        self._loops = [
+            asyncio.create_task(loop)
+            for loop in (
+                self._dispatch(),
+                self._every(router.reconcile_seconds, self._reconcile),
+                self._every(min(1.0, settings.store.lease_seconds / 4), self._reap),
+                self._every(FOLD_SECONDS, self._fold),
+                self._every(EXPIRE_SECONDS, self._expire),
+            )
+        ]
+
+    async def kick(self) -> None:
+        """A hint that a task became claimable."""
+        self._wake.set()
+
+    async def assign(self, ticket: str, engine_id: str, ranks: int) -> Assignment | None:
+        """The next batch for an engine that redeems `ticket` with `ranks` free ranks; None when nothing waits."""
+        self._waiting.discard(ticket)
+        if not len(self._index):
+            await self._refresh()  # a task may have come that nobody hinted at
+        assignment = self._index.take(self._limits, ranks, self._num_engines)
+        if assignment is not None:
+            logger.info("%s gets %d of %s", engine_id, len(assignment.task_ids), assignment.bucket)
+        return assignment
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Work waiting, in GPU-seconds, for an autoscaling policy."""
+        return {"queued_gpu_seconds": self._index.gpu_seconds, "queued": float(len(self._index))}
+
+    async def check_health(self) -> None:
+        """Fails when one of the router's loops has ended."""
+        for loop in self._loops:
+            if loop.done():
+                raise RuntimeError("a loop of the router ended") from (
+                    loop.exception() if not loop.cancelled() else None
+                )
+
+    # --- tickets
+
+    async def _dispatch(self) -> None:
+        """Keep tickets waiting on the engines while there is work; woken by hints, else by the clock."""
+        while True:
+            try:
+                await self._refresh()
+            except StoreUnavailable as error:
+                logger.warning("queue not read, trying again: %s", error)
+            while len(self._waiting) < min(
+                len(self._index), self._settings.router.tickets_per_engine * self._num_engines
+            ):
+                self._issue_ticket()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.router.poll_seconds):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _issue_ticket(self) -> None:
+        ticket = str(uuid.uuid4())
+        self._waiting.add(ticket)
+        task = asyncio.create_task(self._follow(ticket))
+        self._tickets.add(task)
+        task.add_done_callback(self._tickets.discard)
+
+    async def _follow(self, ticket: str) -> None:
+        """One ticket: waits on the engines' handle until an engine accepts it, then until its clips end."""
+        outcome = "lost"
+        try:
+            outcome = await self._engines.run_next.remote(ticket)
+        except Exception as error:  # noqa: BLE001 - whatever ends a ticket, the tasks are safe in the store
+            logger.warning("ticket lost: %s", type(error).__name__)
+        if outcome in ("refused", "lost"):
+            # Its place is given back, but not at once, or an engine that refuses makes a busy loop.
+            await asyncio.sleep(self._settings.router.poll_seconds)
+        self._waiting.discard(ticket)
+        self._wake.set()
+
+    # --- the store's clockwork
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except StoreUnavailable as error:
+                logger.warning("store not available, trying again: %s", error)
+            await asyncio.sleep(seconds)
+
+    async def _refresh(self) -> None:
+        """Add what became claimable since the last look."""
+        tasks = await asyncio.to_thread(self._store.queued, self._last_sequence)
+        self._index.add(tasks)
+        self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
+
+    async def _reconcile(self) -> None:
+        """Make the index what the store says: tasks assigned but never claimed come back, cancelled ones go."""
+        tasks = await asyncio.to_thread(self._store.queued, 0)
+        self._index.replace(tasks)
+        self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
+        fresh = 5 * self._settings.router.heartbeat_seconds
+        self._num_engines = max(1, len(await asyncio.to_thread(self._store.engines, fresh)))
+
+    async def _reap(self) -> None:
+        for task_id, state in await asyncio.to_thread(self._store.reap, self._settings.store.max_faults):
+            logger.warning("task %s: lease ran out, now %s", task_id, state.value)
+            self._wake.set()
+
+    async def _fold(self) -> None:
+        await asyncio.to_thread(self._store.fold)
+
+    async def _expire(self) -> None:
+        for task_id in await asyncio.to_thread(self._store.expire):
+            await asyncio.to_thread(self._artifacts.delete_task, task_id)
+            logger.info("task %s: expired and removed", task_id)

@@ -1,0 +1,146 @@
+"""The task store's protocol: the verbs every database offers.
+
+Rules. Each verb is one transaction and may be called from any thread. Times are seconds since the epoch by the store's
+own clock. Writes of an owner name (task_id, owner, fence); they change nothing and return False when that claim is no
+longer the task's lease. All verbs raise StoreUnavailable when the database does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hhray.metrics import RollupRow
+from hhray.request import ClipRequest
+from hhray.tasks import Artifact, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """What `list_tasks` selects; times are inclusive bounds on submit time."""
+
+    tenant: str
+    task_id: str | None = None
+    model: str | None = None
+    state: TaskState | None = None
+    start: float | None = None
+    end: float | None = None
+    page: int = 1
+    page_size: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task an owner holds: the row as claimed; `task.attempt` is the fence."""
+
+    task: Task
+    owner: str
+
+    @property
+    def fence(self) -> int:
+        return self.task.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """What a renewal tells the owner about one of its tasks."""
+
+    held: bool
+    cancel_requested: bool
+
+
+class TaskStore(Protocol):
+    """See the module's docstring for the rules."""
+
+    # --- clients
+    def create(self, new: NewTask) -> Task:
+        """Insert a PENDING task, or return the one of the same (tenant, idempotency key)."""
+
+    def get(self, task_id: str, tenant: str | None = None) -> Task | None:
+        """The task; None when it is gone or (tenant given) another tenant's."""
+
+    def list_tasks(self, query: TaskFilter) -> tuple[list[Task], int]:
+        """One page, newest first, and the number of all matches."""
+
+    def cancel_pending(self, task_id: str, tenant: str | None) -> bool:
+        """PENDING -> CANCELED; False when it was not PENDING, gone or another tenant's."""
+
+    def request_cancel(self, task_id: str, tenant: str | None) -> bool:
+        """Cancel a PENDING task at once; mark a RUNNING one so that its owner stops it between steps."""
+
+    def queue_position(self, task_id: str) -> int | None:
+        """Claimable tasks submitted before this one (0 = next); None when it is not waiting."""
+
+    def depth(self) -> QueueDepth:
+        """Counts and GPU-seconds of waiting (PENDING, ready or not) and running tasks."""
+
+    # --- media intake
+    def claim_media(self, owner: str, lease_seconds: float, task_id: str | None = None) -> Task | None:
+        """Take the oldest PENDING task whose media is not ready (or this one) for `lease_seconds`."""
+
+    def media_ready(self, task_id: str, owner: str, request: ClipRequest, gpu_seconds: float) -> bool:
+        """Store the completed request and make the task claimable; False when the media claim was lost."""
+
+    def media_failed(self, task_id: str, owner: str, code: str, message: str) -> bool:
+        """PENDING -> FAILED; False when the media claim was lost."""
+
+    # --- router
+    def queued(self, after_sequence: int = 0) -> list[QueuedTask]:
+        """Claimable tasks with a larger sequence, by sequence."""
+
+    def reap(self, max_faults: int) -> list[tuple[str, TaskState]]:
+        """Requeue tasks whose lease ran out, counting a fault; FAILED at `max_faults`. Returns what became of each."""
+
+    def expire(self) -> list[str]:
+        """Remove tasks past their expiry unless they run; the ids, whose files the caller deletes."""
+
+    # --- engines
+    def claim(self, task_ids: Sequence[str], owner: str, lease_seconds: float) -> list[Claim]:
+        """PENDING and ready -> RUNNING, attempt + 1, for those of `task_ids` still so, in the order given."""
+
+    def claim_oldest(self, owner: str, lease_seconds: float, limit: int) -> list[Claim]:
+        """The same for the oldest claimable task and up to `limit` in all of its bucket, oldest first."""
+
+    def renew(self, owner: str, lease_seconds: float, progress: dict[str, Progress]) -> dict[str, LeaseView]:
+        """Extend this owner's leases on the given tasks and record their progress, in one transaction."""
+
+    def release(self, task_id: str, owner: str, fence: int, *, fault: str = "", max_faults: int = 0) -> bool:
+        """RUNNING -> PENDING. A non-empty `fault` says what broke and counts; at `max_faults` the task is FAILED."""
+
+    def publish(
+        self,
+        task_id: str,
+        owner: str,
+        fence: int,
+        artifact: Artifact,
+        stages: dict[str, float],
+        notice: str,
+    ) -> Task | None:
+        """RUNNING -> SUCCEEDED with artifact and one metric event, in one transaction; None when the lease was lost."""
+
+    def fail(self, task_id: str, owner: str, fence: int, code: str, message: str, stages: dict[str, float]) -> bool:
+        """RUNNING -> FAILED with one metric event."""
+
+    def cancel_running(self, task_id: str, owner: str, fence: int, stages: dict[str, float]) -> bool:
+        """RUNNING -> CANCELED with one metric event, once the owner has stopped."""
+
+    # --- engines' heartbeats, drain
+    def heartbeat(self, record: EngineRecord) -> float | None:
+        """Record that an engine lives; returns the drain deadline, None when there is no drain."""
+
+    def engines(self, fresh_seconds: float) -> list[EngineRecord]:
+        """Engines whose heartbeat is at most that old."""
+
+    def set_drain(self, seconds: float | None) -> None:
+        """Ask all engines to stop claiming now and to give up running clips after `seconds`; None ends the drain."""
+
+    # --- metrics
+    def fold(self) -> int:
+        """Add events past the watermark to the rollup rows and drop them; how many."""
+
+    def metric_rows(self) -> list[RollupRow]:
+        """Rollup rows plus the events not folded yet, as one snapshot."""
+
+    def close(self) -> None:
+        """Close this process's connections."""

@@ -1,0 +1,179 @@
+"""The verbs of those who work on tasks: media intake, router and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployment.store.base import Claim, LeaseView
+from deployment.store.database import Database
+from deployment.store.rows import queued_of, task_of
+from deployment.store.transitions import (
+    Ending,
+    claim_task,
+    end_task,
+    find_task,
+    give_back,
+    held_task,
+    next_sequence,
+)
+from hhray.errors import PhaseTimeout
+from hhray.request import ClipRequest
+from hhray.tasks import Artifact, Progress, QueuedTask, Task, TaskState
+
+_LEASE_OVER = "its engine stopped renewing the lease"
+_TOO_OLD = "the task reached its time to live while it waited; submit it again when the queue is shorter"
+_OLD_ENGINE_SECONDS = 86400.0
+
+
+class MediaVerbs:
+    """See deployment.store.base.TaskStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim_media(self, owner: str, lease_seconds: float, task_id: str | None = None) -> Task | None:
+        """Take the oldest PENDING task whose media is not ready (or this one) for `lease_seconds`."""
+        with self._database.write() as transaction:
+            row = transaction.one("media_candidate", task_id=task_id)
+            if row is None:
+                return None
+            transaction.run("claim_media", task_id=row["task_id"], owner=owner, lease_seconds=lease_seconds)
+            return find_task(transaction, row["task_id"])
+
+    def media_ready(self, task_id: str, owner: str, request: ClipRequest, gpu_seconds: float) -> bool:
+        """Store the completed request and make the task claimable; False when the media claim was lost."""
+        with self._database.write() as transaction:
+            if transaction.one("media_task", task_id=task_id, owner=owner) is None:
+                return False
+            transaction.run(
+                "media_ready",
+                task_id=task_id,
+                request=request.model_dump_json(),
+                model=request.model,
+                bucket=str(request.shape_key),
+                gpu_seconds=gpu_seconds,
+                sequence=next_sequence(transaction),
+            )
+            transaction.run("drop_media_claim", task_id=task_id)
+            return True
+
+    def media_failed(self, task_id: str, owner: str, code: str, message: str) -> bool:
+        """PENDING -> FAILED; False when the media claim was lost."""
+        with self._database.write() as transaction:
+            row = transaction.one("media_task", task_id=task_id, owner=owner)
+            if row is None:
+                return False
+            end_task(transaction, task_of(row), Ending(TaskState.FAILED, code, message))
+            return True
+
+
+class RouterVerbs:
+    """See deployment.store.base.TaskStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def queued(self, after_sequence: int = 0) -> list[QueuedTask]:
+        """Claimable tasks with a larger sequence, by sequence."""
+        with self._database.read() as transaction:
+            return [queued_of(row) for row in transaction.all("queued", after_sequence=after_sequence)]
+
+    def reap(self, max_faults: int) -> list[tuple[str, TaskState]]:
+        """Requeue tasks whose lease ran out, counting a fault; FAILED at `max_faults`. Returns what became of each."""
+        with self._database.write() as transaction:
+            tasks = [task_of(row) for row in transaction.all("leases_over")]
+            return [(task.task_id, give_back(transaction, task, _LEASE_OVER, max_faults)) for task in tasks]
+
+    def expire(self) -> list[str]:
+        """Remove ended tasks past their expiry; the ids, whose files the caller deletes.
+
+        A PENDING task past its expiry ends FAILED and goes with a later call. Engines unheard of for a day go too.
+        """
+        with self._database.write() as transaction:
+            removed = [row["task_id"] for row in transaction.all("drop_expired")]
+            for row in transaction.all("expired_pending"):
+                end_task(transaction, task_of(row), Ending(TaskState.FAILED, PhaseTimeout.code, _TOO_OLD))
+            transaction.run("drop_old_engines", old_seconds=_OLD_ENGINE_SECONDS)
+            return removed
+
+
+class EngineVerbs:
+    """See deployment.store.base.TaskStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, task_ids: Sequence[str], owner: str, lease_seconds: float) -> list[Claim]:
+        """PENDING and ready -> RUNNING, attempt + 1, for those of `task_ids` still so, in the order given."""
+        with self._database.write() as transaction:
+            claims = [claim_task(transaction, task_id, owner, lease_seconds) for task_id in task_ids]
+        return [claim for claim in claims if claim is not None]
+
+    def claim_oldest(self, owner: str, lease_seconds: float, limit: int) -> list[Claim]:
+        """The same for the oldest claimable task and up to `limit` in all of its bucket, oldest first."""
+        with self._database.write() as transaction:
+            oldest = transaction.one("oldest_bucket")
+            if oldest is None:
+                return []
+            rows = transaction.all("oldest_of_bucket", bucket=oldest["bucket"], limit=limit)
+            claims = [claim_task(transaction, row["task_id"], owner, lease_seconds) for row in rows]
+        return [claim for claim in claims if claim is not None]
+
+    def renew(self, owner: str, lease_seconds: float, progress: dict[str, Progress]) -> dict[str, LeaseView]:
+        """Extend this owner's leases on the given tasks and record their progress, in one transaction."""
+        views = {}
+        with self._database.write("NORMAL") as transaction:
+            for task_id, report in progress.items():
+                held = transaction.run(
+                    "renew",
+                    task_id=task_id,
+                    owner=owner,
+                    lease_seconds=lease_seconds,
+                    progress=report.fraction,
+                    stage=report.stage,
+                )
+                row = transaction.one("cancel_requested", task_id=task_id) if held else None
+                views[task_id] = LeaseView(held=bool(held), cancel_requested=bool(row and row["cancel_requested"]))
+        return views
+
+    def release(self, task_id: str, owner: str, fence: int, *, fault: str = "", max_faults: int = 0) -> bool:
+        """RUNNING -> PENDING. A non-empty `fault` says what broke and counts; at `max_faults` the task is FAILED.
+
+        `max_faults` 0 is no limit. A task to be cancelled ends CANCELED instead.
+        """
+        with self._database.write() as transaction:
+            task = held_task(transaction, task_id, owner, fence)
+            if task is None:
+                return False
+            give_back(transaction, task, fault, max_faults)
+            return True
+
+    def publish(
+        self,
+        task_id: str,
+        owner: str,
+        fence: int,
+        artifact: Artifact,
+        stages: dict[str, float],
+        notice: str,
+    ) -> Task | None:
+        """RUNNING -> SUCCEEDED with artifact and one metric event, in one transaction; None when the lease was lost.
+
+        Also None when a cancel was acknowledged before: the task is CANCELED then and the artifact is nobody's.
+        """
+        ending = Ending(TaskState.SUCCEEDED, artifact=artifact, stages=stages, notice=notice)
+        ended = self._end(task_id, owner, fence, ending)
+        return ended if ended is not None and ended.state is TaskState.SUCCEEDED else None
+
+    def fail(self, task_id: str, owner: str, fence: int, code: str, message: str, stages: dict[str, float]) -> bool:
+        """RUNNING -> FAILED with one metric event (CANCELED when a cancel was acknowledged before)."""
+        return self._end(task_id, owner, fence, Ending(TaskState.FAILED, code, message, stages=stages)) is not None
+
+    def cancel_running(self, task_id: str, owner: str, fence: int, stages: dict[str, float]) -> bool:
+        """RUNNING -> CANCELED with one metric event, once the owner has stopped."""
+        return self._end(task_id, owner, fence, Ending(TaskState.CANCELED, stages=stages)) is not None
+
+    def _end(self, task_id: str, owner: str, fence: int, ending: Ending) -> Task | None:
+        with self._database.write() as transaction:
+            task = held_task(transaction, task_id, owner, fence)
+            return None if task is None else end_task(transaction, task, ending)

@@ -1,0 +1,111 @@
+"""The verbs of this package: serve, demo, keys. Ray is imported when a verb runs, not before."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hhray.errors import ConfigError
+from hhray.settings import load_settings
+from hhray.verb import Verb
+
+
+def _configure_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument("--host", help="address to bind (default 127.0.0.1; any other needs API keys)")
+    parser.add_argument("--port", type=int, help="TCP port (default 8000)")
+    parser.add_argument("--data-dir", help="home of tasks, clips and keys (default ~/.local/share/hhray)")
+    parser.add_argument("--json", action="store_true", help="print the ready line as one JSON object")
+
+
+def _run_serve(args: argparse.Namespace) -> int:
+    """Serve in the foreground until SIGTERM or SIGINT; a second signal stops at once."""
+    from deployment.local_server import LocalServer
+
+    http = {name: value for name in ("host", "port") if (value := getattr(args, name)) is not None}
+    overrides: dict[str, Any] = {"http": http} | ({"data_dir": args.data_dir} if args.data_dir else {})
+    settings = load_settings(args.config, overrides)
+    stop = threading.Event()
+    _interrupt_on_signals()
+    with LocalServer(settings) as server:
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if stop.is_set():
+                _raise_interrupt(number, frame)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
+        ready = {"url": server.url, "data_dir": str(settings.home), "preset": settings.engine.preset}
+        print(json.dumps(ready) if args.json else f"hhray serves {ready['preset']} at {server.url}", flush=True)
+        stop.wait()
+        print(f"stopping: running clips may finish within {settings.drain_seconds:.0f} s", file=sys.stderr, flush=True)
+    return 0
+
+
+def _interrupt_on_signals() -> None:
+    """SIGTERM and SIGINT both raise KeyboardInterrupt, also where a shell started us with SIGINT ignored."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _raise_interrupt)
+
+
+def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _configure_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prompt", default="a red ball moving right", help="what to draw")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="first frame: image to video")
+    parser.add_argument("--resolution", default="720P", help="256P, 480P, 720P or 1080P (default 720P)")
+    parser.add_argument("--ratio", default="16:9", help="width:height, one of the nine of the menu (default 16:9)")
+    parser.add_argument("--duration", type=int, default=3, help="seconds, 3 to 15 (default 3)")
+    parser.add_argument("--seed", type=int, default=42, help="same seed, same clip (default 42)")
+    parser.add_argument("--ranks", type=int, default=2, help="ranks of the gang: 1, 2, 4 or 8 (default 2)")
+    parser.add_argument("--out", type=Path, default=Path("clip.mp4"), help="where to put the clip (default clip.mp4)")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object on stdout")
+
+
+def _run_demo(args: argparse.Namespace) -> int:
+    from deployment.demo import run_demo
+
+    _interrupt_on_signals()
+    return run_demo(args)
+
+
+def _configure_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["create"], help="create: make a key, print it once, keep only its hash")
+    parser.add_argument("--tenant", required=True, help="whose tasks the key sees: 1-64 letters, digits, - or _")
+    parser.add_argument("--admin", action="store_true", help="the key may also stop running tasks")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument("--data-dir", help="home of tasks, clips and keys (default ~/.local/share/hhray)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _run_keys(args: argparse.Namespace) -> int:
+    from deployment.keys import create_key, server_secret
+
+    settings = load_settings(args.config, {"data_dir": args.data_dir} if args.data_dir else {})
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot use the directory {settings.home}: {error}") from error
+    key = create_key(settings.keys_file, server_secret(settings), args.tenant, args.admin)
+    told = {"key": key, "tenant": args.tenant, "admin": args.admin, "file": str(settings.keys_file)}
+    if args.json:
+        print(json.dumps(told))
+    else:
+        print(f"{key}\nThis is shown once; {settings.keys_file} holds only its hash.")
+    return 0
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("serve", "run the server in the foreground", _configure_serve, _run_serve),
+    Verb("demo", "one command from a prompt to a clip, on this machine", _configure_demo, _run_demo),
+    Verb("keys", "make API keys", _configure_keys, _run_keys),
+)

@@ -1,0 +1,8 @@
+"""The web application of the ingress: FastAPI routes over store, artifacts and keys; it knows nothing of Ray."""
+
+from __future__ import annotations
+
+from deployment.web.app import create_app
+from deployment.web.services import Services
+
+__all__ = ["Services", "create_app"]

@@ -1,0 +1,26 @@
+"""The application: all routes, errors in the dialect's shape, and a name on every exchange."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from deployment.web.files import file_routes
+from deployment.web.health import health_routes
+from deployment.web.naming import RequestNaming
+from deployment.web.refusals import add_refusals
+from deployment.web.services import Services
+from deployment.web.tasks import task_routes
+from deployment.web.videos import video_routes
+
+
+def create_app(services: Services, *, adds_request_id: bool = True) -> FastAPI:
+    """The FastAPI application over these services.
+
+    `adds_request_id` is False below a proxy that itself puts x-request-id on every answer, as Serve's does.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for routes in (video_routes, task_routes, file_routes, health_routes):
+        app.include_router(routes(services))
+    add_refusals(app)
+    app.add_middleware(RequestNaming, adds_header=adds_request_id)
+    return app

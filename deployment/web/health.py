@@ -1,0 +1,45 @@
+"""GET /metrics and GET /healthz: for Prometheus, load balancers and people; no key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from deployment.metrics_collector import render
+from deployment.web.services import Services
+from hhray import __version__
+
+# Heartbeats missed in a row before an engine counts as gone.
+MISSED_HEARTBEATS = 5
+WARM_STATES = frozenset({"ready", "busy"})
+
+
+def health_routes(services: Services) -> APIRouter:
+    """Both answer 503 while the task store does not answer."""
+    router = APIRouter()
+    preset = services.settings.engine.preset
+
+    def metrics() -> Response:
+        body, content_type = render(services.store, preset)
+        return Response(body, media_type=content_type)
+
+    def healthz() -> JSONResponse:
+        fresh_seconds = MISSED_HEARTBEATS * services.settings.router.heartbeat_seconds
+        engines = services.store.engines(fresh_seconds)
+        depth = services.store.depth()
+        return JSONResponse(
+            {
+                "status": "ok",
+                "version": __version__,
+                "checkpoint": preset,
+                "engines": len(engines),
+                "warm": any(engine.state in WARM_STATES for engine in engines),
+                "queued": depth.queued,
+                "queued_gpu_seconds": round(depth.queued_gpu_seconds, 3),
+                "running": depth.running,
+            }
+        )
+
+    router.add_api_route("/metrics", metrics, methods=["GET"])
+    router.add_api_route("/healthz", healthz, methods=["GET"])
+    return router

@@ -1,0 +1,55 @@
+"""Errors as answers: every one in the dialect's flat shape {code, message, request_id}."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from deployment.dialects.dashscope import render_error
+from deployment.web.services import request_id_of
+from hhray.errors import HhrayError, NotFound, RequestError, StoreUnavailable, Throttled
+
+logger = logging.getLogger("ray.serve")
+
+STORE_RETRY_SECONDS = 2.0
+_ROUTING_CODES = {404: NotFound.code, 405: "MethodNotAllowed"}
+
+
+def add_refusals(app: FastAPI) -> None:
+    """Register the handlers. A ServiceError without one of its own ends in RequestNaming, with the trace logged."""
+    app.add_exception_handler(RequestError, _refuse)
+    app.add_exception_handler(StoreUnavailable, _store_unavailable)
+    app.add_exception_handler(HTTPException, _no_route)
+
+
+def _refuse(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)  # noqa: S101 - registered for this class above
+    headers = {}
+    if isinstance(error, Throttled):
+        headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
+    return _answer(request, error.status, error.code, error.message, headers)
+
+
+def _store_unavailable(request: Request, error: Exception) -> JSONResponse:
+    logger.error("request %s: %s", request_id_of(request), error)
+    message = "The task store does not answer; please try again in a few seconds."
+    headers = {"retry-after": str(math.ceil(STORE_RETRY_SECONDS))}
+    return _answer(request, StoreUnavailable.status, StoreUnavailable.code, message, headers)
+
+
+def _no_route(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class above
+    code = _ROUTING_CODES.get(error.status_code, HhrayError.code)
+    message = {
+        404: "Not found! Expected a path of this API, such as /api/v1/tasks/<task_id>.",
+        405: "This path is not offered with this HTTP method; see the Allow header.",
+    }.get(error.status_code, "The request cannot be handled.")
+    return _answer(request, error.status_code, code, message, dict(error.headers or {}))
+
+
+def _answer(request: Request, status: int, code: str, message: str, headers: dict[str, str]) -> JSONResponse:
+    return JSONResponse(render_error(code, message, request_id_of(request)), status, headers)

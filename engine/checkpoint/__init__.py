@@ -1,0 +1,1 @@
+"""Checkpoints on disk: their layouts and files, what they can do, loading and quantising them."""

@@ -1,0 +1,87 @@
+"""What `hhray inspect-checkpoint` tells: read from headers alone, so that 61 GB take a second."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from engine.checkpoint.capabilities import read_capabilities
+from engine.checkpoint.contents import Contents, expected_tensors, find_problems, nearest_known, read_contents
+from engine.checkpoint.names import find_release
+from engine.weights import build_meta_model
+from hhray.model_size import ModelSize
+
+HEADROOM_BYTES = 10**9  # what a device needs beside the weights, at the very least
+
+
+def inspect_checkpoint(root: Path) -> dict[str, Any]:
+    """Plain facts about a release or a folder of weights.
+
+    Keys: directory, layout, parts (one object a transformer, see `inspect_folder`), capabilities, memory (one object a
+    device, see `memory_fitness`; it asks for one transformer, the largest).
+
+    Raises:
+        ConfigError: there is no such directory, nothing known is in it, or its hhray.json is wrong.
+    """
+    release = find_release(root)
+    parts = {name: inspect_folder(folder) for name, folder in release.folders.items()}
+    abilities = {name: asdict(read_capabilities(folder, root)) for name, folder in release.folders.items()}
+    for name, part in parts.items():
+        part["capabilities"] = abilities[name]
+    needed = max(part["loaded_bytes"] for part in parts.values())
+    return {
+        "directory": str(root),
+        "layout": str(release.layout),
+        "parts": parts,
+        "memory": memory_fitness(needed),
+        "problems": sum(len(part["problems"]) for part in parts.values()),
+    }
+
+
+def inspect_folder(folder: Path) -> dict[str, Any]:
+    """Files, tensors, parameters, bytes on disk by dtype, the preset it fits and what does not fit.
+
+    `parameters` counts neither scales nor rotary bands; `loaded_bytes` is what the network takes on a device.
+    """
+    contents = read_contents(folder)
+    size, nearest = nearest_known(contents)
+    problems = find_problems(contents, expected_tensors(size))
+    return {
+        "folder": str(folder),
+        "files": len(contents.files),
+        "preset": "" if problems else size.name,
+        "tensors": len(contents.weights),
+        "parameters": sum(stored.num_elements for name, stored in contents.weights.items() if "rope.bands" not in name),
+        "bytes": contents.num_bytes,
+        "dtypes": _bytes_by_dtype(contents),
+        "loaded_bytes": loaded_bytes(size),
+        "nearest": nearest,
+        "problems": problems,
+    }
+
+
+def loaded_bytes(size: ModelSize) -> int:
+    """Bytes of the network in its compute dtypes."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in build_meta_model(size).state_dict().values())
+
+
+def memory_fitness(needed: int) -> list[dict[str, Any]]:
+    """For the host and each CUDA device: free bytes, and whether `needed` bytes of weights and 1 GB more fit."""
+    devices = [("cpu", psutil.virtual_memory().available)]
+    devices += [(f"cuda:{index}", torch.cuda.mem_get_info(index)[0]) for index in range(torch.cuda.device_count())]
+    return [
+        {"device": name, "free_bytes": free, "needed_bytes": needed, "fits": free >= needed + HEADROOM_BYTES}
+        for name, free in devices
+    ]
+
+
+def _bytes_by_dtype(contents: Contents) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for stored in contents.tensors.values():
+        key = str(stored.dtype).removeprefix("torch.")
+        totals[key] = totals.get(key, 0) + stored.num_bytes
+    return totals

@@ -1,0 +1,1 @@
+"""Codecs: latents to pixels and sound, text and pictures to latents."""

@@ -1,0 +1,48 @@
+"""Stand-in for the video codec: a latent pixel holds the average colours of a 4 x 4 grid inside its 16 x 16 pixels.
+
+48 channels = 3 colours x 4 x 4. An encoded picture is recognisable after decode, zeros are mid-grey, noise is blobs of
+colour. In time, frames run linearly from one latent to the next, four frames each.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hhray.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
+
+SUBGRID = 4
+CELL = SPATIAL_STRIDE // SUBGRID
+CONTRAST = 2.0  # pictures in [-1, 1] have a standard deviation of about one half
+CHUNK_FRAMES = 16
+
+
+class AveragingVideoCodec:
+    """See the module's docstring; satisfies VideoCodec."""
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """[3, H, W] in [-1, 1] -> [48, 1, H / 16, W / 16]."""
+        cells = F.avg_pool2d(picture, CELL)
+        return CONTRAST * F.pixel_unshuffle(cells, SUBGRID)[:, None]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """[48, T, h, w] -> uint8 [4 (T - 1) + 1, 16 h, 16 w, 3], some frames at a time to bound memory."""
+        _, num_latents, height, width = latent.shape
+        cells = F.pixel_shuffle(latent.float().cpu().transpose(0, 1), SUBGRID) / CONTRAST
+        num_frames = TEMPORAL_STRIDE * (num_latents - 1) + 1
+        frames = torch.empty(num_frames, height * SPATIAL_STRIDE, width * SPATIAL_STRIDE, 3, dtype=torch.uint8)
+        for chunk in torch.split(torch.arange(num_frames), CHUNK_FRAMES):
+            small = self._between(cells, chunk)
+            large = F.interpolate(small, scale_factor=CELL, mode="bilinear", align_corners=False)
+            pixels = large.add_(1).mul_(127.5).round_().clamp_(0, 255)
+            frames[chunk[0] : chunk[-1] + 1] = pixels.permute(0, 2, 3, 1)
+        return frames
+
+    @staticmethod
+    def _between(cells: Tensor, frames: Tensor) -> Tensor:
+        """Cells [T, 3, h, w] at the times of `frames`; frame 4 i is latent i itself."""
+        first = frames // TEMPORAL_STRIDE
+        second = (first + 1).clamp(max=len(cells) - 1)
+        share = (frames % TEMPORAL_STRIDE / TEMPORAL_STRIDE)[:, None, None, None]
+        return torch.lerp(cells[first], cells[second], share)

@@ -1,0 +1,201 @@
+"""Denoises a batch of clips on one rank: network, exchange and sampler put together.
+
+Every rank keeps the whole latents of the batch (they are small) and computes velocities for its slice of the stream;
+the slices are gathered after each forward pass, and every rank takes the same solver step with the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.exchange import Exchange
+from engine.local_attention import LocalRule
+from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
+from engine.model.dit import Attention, AudioVideoTransformer
+from engine.model.patch import patchify, unpatchify
+from engine.model.stream import ItemShape, Modality, Run, TokenStream
+from engine.samplers.base import Draw, Sampler, Solver
+from hhray.errors import EngineFault
+from hhray.geometry import LatentGrid
+from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS
+
+
+@dataclass(frozen=True, slots=True)
+class ClipInput:
+    """What one clip is made from, on the compute device. All tensors are float32.
+
+    `text` is [X, text channels]; `draw` gives the clip's own noise. Given values, if any: `first_frame`, [48, 1, h, w],
+    is held as latent frame 0; `audio`, [A, 64], is held throughout; `video`, [48, T, h, w], is started from in place of
+    noise. `negative_text`, [X', text channels], is what guidance leads away from.
+    """
+
+    grid: LatentGrid
+    audio_latents: int
+    text: Tensor
+    draw: Draw
+    first_frame: Tensor | None = None
+    audio: Tensor | None = None
+    video: Tensor | None = None
+    negative_text: Tensor | None = None
+
+    def shape(self, text: Tensor) -> ItemShape:
+        """The clip's sizes in a stream with these text features."""
+        return ItemShape(self.grid, self.audio_latents, len(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One forward pass a step: the batch with one text for each clip, and this rank's slice of its stream."""
+
+    texts: tuple[Tensor, ...]
+    stream: TokenStream
+    runs: tuple[Run, ...]
+    rotary: tuple[Tensor, Tensor]
+    exchange: Exchange
+    attentions: tuple[Attention, ...]
+
+
+@dataclass(slots=True)
+class Batch:
+    """A batch on its way: whole latents of every clip, their solvers, its forward passes, and the next step.
+
+    `branches` has one entry, or with guidance two: the clips' own texts, then the negative ones.
+    """
+
+    clips: tuple[ClipInput, ...]
+    branches: tuple[Branch, ...]
+    solvers: tuple[tuple[Solver, Solver], ...]  # of video and audio
+    videos: list[Tensor] = field(default_factory=list)  # float32 [48, T, h, w]
+    audios: list[Tensor] = field(default_factory=list)  # float32 [A, 64]
+    next_step: int = 0
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes this rank has sent to others for the batch."""
+        return sum(branch.exchange.bytes_sent for branch in self.branches)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """Tensors that exist before a step and are no activations of it."""
+        fixed = [tensor for branch in self.branches for tensor in (*branch.texts, *branch.rotary)]
+        return [*fixed, *self.videos, *self.audios]
+
+
+class Denoiser:
+    """One rank's part of the denoising; all ranks must make the same calls with the same inputs."""
+
+    def __init__(
+        self,
+        model: AudioVideoTransformer,
+        sampler: Sampler,
+        rank: int = 0,
+        world_size: int = 1,
+        style: CoordinateStyle = CoordinateStyle.V2,
+        local: LocalRule | None = None,
+    ) -> None:
+        self.model, self.sampler, self.style, self.local = model, sampler, style, local
+        self.rank, self.world_size = rank, world_size
+
+    def start(self, clips: Sequence[ClipInput]) -> Batch:
+        """Positions, and initial noise: audio first, then video, as the published weights' own pipeline draws.
+
+        Raises:
+            EngineFault: the sampler guides, and a clip has no negative text.
+        """
+        branches = [self._branch(clips, [clip.text for clip in clips])]
+        if self.sampler.guidance(0) is not None:
+            negatives = [clip.negative_text for clip in clips if clip.negative_text is not None]
+            if len(negatives) < len(clips):
+                raise EngineFault("this sampler guides away from a negative text, and a clip has none; give it one")
+            branches.append(self._branch(clips, negatives))
+        solvers = tuple((self.sampler.solver(), self.sampler.solver()) for _ in clips)
+        batch = Batch(tuple(clips), tuple(branches), solvers)
+        for clip in clips:
+            grid = clip.grid
+            audio = clip.draw((clip.audio_latents, AUDIO_CHANNELS)) if clip.audio is None else clip.audio
+            shape = (VIDEO_CHANNELS, grid.frames, grid.height, grid.width)
+            batch.audios.append(audio)
+            batch.videos.append(clip.draw(shape) if clip.video is None else clip.video.clone())
+        self._hold(batch)
+        return batch
+
+    def step(self, batch: Batch, index: int) -> None:
+        """Take denoising step `index`.
+
+        Raises:
+            EngineFault: it is not the batch's next step.
+        """
+        if index != batch.next_step or index >= self.sampler.num_steps:
+            raise EngineFault(f"step {index} was asked for, but {batch.next_step} of {self.sampler.num_steps} is next")
+        for item, (video, audio) in enumerate(self.velocities(batch)):
+            draw, (video_solver, audio_solver) = batch.clips[item].draw, batch.solvers[item]
+            batch.videos[item] = video_solver.step(index, batch.videos[item], video, draw)
+            # held audio takes the step too, so that noise is drawn in the same order with and without it
+            batch.audios[item] = audio_solver.step(index, batch.audios[item], audio, draw)
+        self._hold(batch)
+        batch.next_step += 1
+
+    def velocities(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """Each clip's velocities in the next step, guided or not: video [48, T, h, w], audio [A, 64], on every rank."""
+        own = self._forward(batch, batch.branches[0])
+        scales = self.sampler.guidance(batch.next_step)
+        if scales is None:
+            return own
+        away = self._forward(batch, batch.branches[1])
+        return [
+            (_guided(video, from_video, scales[0]), _guided(audio, from_audio, scales[1]))
+            for (video, audio), (from_video, from_audio) in zip(own, away, strict=True)
+        ]
+
+    def _forward(self, batch: Batch, branch: Branch) -> list[tuple[Tensor, Tensor]]:
+        outputs = self.model(slice_inputs(batch, branch), branch.runs, branch.rotary, branch.attentions)
+        flat = branch.exchange.gather(outputs)
+        velocities, position = [], 0
+        for video, audio, clip in zip(batch.videos, batch.audios, batch.clips, strict=True):
+            middle, end = position + video.numel(), position + video.numel() + audio.numel()
+            tokens = flat[position:middle].view(clip.grid.num_tokens, -1)
+            velocities.append((unpatchify(tokens, clip.grid), flat[middle:end].view(audio.shape)))
+            position = end
+        return velocities
+
+    def _branch(self, clips: Sequence[ClipInput], texts: Sequence[Tensor]) -> Branch:
+        stream = TokenStream(tuple(clip.shape(text) for clip, text in zip(clips, texts, strict=True)))
+        device = self.model.adapter.rope.bands.device
+        exchange = Exchange(stream, self.model.size, self.rank, self.world_size, device)
+        runs = stream.slice_for(self.rank, self.world_size)
+        return Branch(tuple(texts), stream, runs, self._rotary(stream), exchange, exchange.attentions(self.local))
+
+    def _rotary(self, stream: TokenStream) -> tuple[Tensor, Tensor]:
+        """This slice's rotary tables."""
+        sizes = stream.slice_sizes(self.world_size)
+        begin = sum(sizes[: self.rank])
+        bands = self.model.adapter.rope.bands
+        coordinates = torch.cat([item_coordinates(item, self.style) for item in stream.items])
+        return rotary_tables(coordinates[begin : begin + sizes[self.rank]].to(bands.device), bands)
+
+    @staticmethod
+    def _hold(batch: Batch) -> None:
+        """Write given values back over what a step made of them."""
+        for item, clip in enumerate(batch.clips):
+            if clip.first_frame is not None:
+                batch.videos[item][:, :1] = clip.first_frame
+            if clip.audio is not None:
+                batch.audios[item] = clip.audio
+
+
+def slice_inputs(batch: Batch, branch: Branch) -> list[Tensor]:
+    """The rows of each run of this rank: video [n, 192], audio [n, 64], text [n, text channels]."""
+    sources = {
+        Modality.VIDEO: [patchify(video) for video in batch.videos],
+        Modality.AUDIO: batch.audios,
+        Modality.TEXT: branch.texts,
+    }
+    return [sources[run.modality][run.item][run.rows] for run in branch.runs]
+
+
+def _guided(velocity: Tensor, away: Tensor, scale: float) -> Tensor:
+    return away + scale * (velocity - away)

@@ -1,0 +1,71 @@
+"""Building blocks: linears and norms with one expert per modality, and the two activations.
+
+Experts are stacked along dimension 0 in the order video, audio, text. A layer with one expert is an ordinary layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.model.stream import Run
+
+NORM_EPS = 1e-6
+CLAMP = 7.0
+SIGMOID_SLOPE = 1.702
+
+
+class ExpertLinear(nn.Module):
+    """y = x W^T without bias, W that of the token's modality. `weight` is [experts * rows, columns]."""
+
+    def __init__(self, columns: int, rows: int, experts: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.experts = experts
+        self.weight = nn.Parameter(torch.empty(experts * rows, columns, dtype=dtype))
+
+    def forward(self, x: Tensor, runs: Sequence[Run]) -> Tensor:
+        """[S, columns] -> [S, rows], in the weights' dtype."""
+        if self.experts == 1:
+            return F.linear(x, self.weight)
+        weights = self.weight.chunk(self.experts)
+        parts = torch.split(x, [run.length for run in runs])
+        return torch.cat([F.linear(part, weights[run.modality]) for part, run in zip(parts, runs, strict=True)])
+
+
+class ExpertNorm(nn.Module):
+    """RMS norm over the last dimension in float32, scaled by 1 + w of the token's modality. `weight` is [E * dim]."""
+
+    def __init__(self, dim: int, experts: int) -> None:
+        super().__init__()
+        self.dim, self.experts = dim, experts
+        self.weight = nn.Parameter(torch.empty(experts * dim, dtype=torch.float32))
+
+    def forward(self, x: Tensor, runs: Sequence[Run]) -> Tensor:
+        """float32 [S, ..., dim] -> float32, same shape."""
+        scales = (1 + self.weight).chunk(self.experts)
+        if self.experts == 1:
+            return F.rms_norm(x, (self.dim,), scales[0], NORM_EPS)
+        parts = torch.split(x, [run.length for run in runs])
+        normed = [
+            F.rms_norm(part, (self.dim,), scales[run.modality], NORM_EPS) for part, run in zip(parts, runs, strict=True)
+        ]
+        return torch.cat(normed)
+
+
+def gelu7(x: Tensor) -> Tensor:
+    """c sigmoid(1.702 c) with c = min(x, 7), in float32."""
+    clamped = x.float().clamp(max=CLAMP)
+    return clamped * torch.sigmoid(SIGMOID_SLOPE * clamped)
+
+
+def swiglu7(x: Tensor) -> Tensor:
+    """[S, 2 m] -> [S, m] in float32: even channels are the gate, odd channels the linear part.
+
+    gate = min(even, 7), linear = clamp(odd, -7, 7); the result is gate sigmoid(1.702 gate) (linear + 1).
+    """
+    gate, linear = torch.unflatten(x.float(), 1, (-1, 2)).unbind(2)
+    gate = gate.clamp(max=CLAMP)
+    return gate * torch.sigmoid(SIGMOID_SLOPE * gate) * (linear.clamp(-CLAMP, CLAMP) + 1)

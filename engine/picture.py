@@ -1,0 +1,76 @@
+"""Conditioning pictures: hostile files in, arrays of the model's size out. Imports no torch: the intake uses it too.
+
+Format and pixel count are checked in the file's header, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from hhray.errors import MediaError
+from hhray.geometry import Size
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+def probe_picture(path: str | Path, max_pixels: int) -> Size:
+    """Size of a picture as it is meant to be seen, after decoding it once, so that a damaged file is found here.
+
+    Raises:
+        MediaError: UnsupportedFileFormat (no JPEG, PNG or WEBP, or damaged) or TooLarge.
+    """
+    with _opened(path, max_pixels) as image:
+        return Size(*image.size)
+
+
+def load_picture(path: str | Path, size: Size, max_pixels: int) -> NDArray[np.float32]:
+    """The picture, cropped about its centre to the aspect of `size` and resized: float32 [3, H, W] in [-1, 1].
+
+    Raises:
+        MediaError: as in `probe_picture`.
+    """
+    with _opened(path, max_pixels) as image:
+        target = (size.width, size.height)
+        fitted = ImageOps.fit(image.convert("RGB"), target, Image.Resampling.LANCZOS)
+        pixels = np.asarray(fitted, dtype=np.float32)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) / np.float32(127.5) - 1)
+
+
+@contextmanager
+def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The decoded picture, turned upright."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                _check_size(image, max_pixels)
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+        except MediaError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _too_large(max_pixels) from error
+        except Exception as error:  # Pillow's parsers raise errors of a dozen kinds on damaged files
+            raise MediaError(
+                "UnsupportedFileFormat",
+                f"the picture cannot be read; send an undamaged {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
+            ) from error
+    with upright:
+        yield upright
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise _too_large(max_pixels, f"{width}x{height} ")
+
+
+def _too_large(max_pixels: int, what: str = "") -> MediaError:
+    return MediaError("TooLarge", f"the picture has too many {what}pixels; send one of at most {max_pixels:,} pixels")

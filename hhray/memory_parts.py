@@ -1,0 +1,110 @@
+"""What a memory plan is made of: cards, demands, components and the finished plan. GB are 10^9 bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from hhray.geometry import Resolution
+from hhray.memory_size import Format
+from hhray.model_size import ModelSize
+
+
+class Place(StrEnum):
+    """Where a component lies."""
+
+    RESIDENT = "resident"  # on the GPU all the time
+    OFFLOADED = "offloaded"  # pinned on the host; one layer at a time is copied, overlapped with computing
+    SWAPPED = "swapped"  # pinned on the host; on the GPU during its stage only
+    HOST = "host"  # in host memory, computed by the CPU
+
+
+class Stage(StrEnum):
+    """What a GPU does for a clip, in order."""
+
+    TEXT = "text"
+    BASE = "base"
+    SR_540P = "540p_sr"
+    SR_1080P = "1080p_sr"
+    DECODE = "decode"
+
+
+TRANSFORMER_STAGES = (Stage.BASE, Stage.SR_540P, Stage.SR_1080P)
+STAGE_OF_TIER = {Resolution.P480: Stage.SR_540P, Resolution.P720: Stage.SR_540P, Resolution.P1080: Stage.SR_1080P}
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A card: memory in GB (10^9 bytes), whether it multiplies float8, and who made it."""
+
+    memory_gb: float
+    has_fp8: bool
+    vendor: str = "nvidia"
+
+
+GPUS: dict[str, Gpu] = {
+    "h200": Gpu(141, True),
+    "h100": Gpu(80, True),
+    "a100": Gpu(80, False),
+    "rtx4090": Gpu(24, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is to fit: the network, the tiers offered, the longest clip in seconds, and GPUs that share a clip."""
+
+    size: ModelSize
+    tiers: tuple[Resolution, ...] = tuple(Resolution)
+    duration: int = 5
+    ranks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One set of weights: `num_bytes` as stored, `working_bytes` on the GPU while its stage runs."""
+
+    name: str
+    stage: Stage
+    format: Format
+    place: Place
+    num_bytes: int
+    working_bytes: int
+
+    def gpu_bytes(self, stage: Stage) -> int:
+        """Bytes on the GPU during `stage`."""
+        if self.stage is stage:
+            return self.working_bytes
+        return self.num_bytes if self.place is Place.RESIDENT else 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """A plan that fits. `stage_bytes` is each stage's peak with the reserve; `host_bytes` must be pinned."""
+
+    components: tuple[Component, ...]
+    stage_bytes: dict[Stage, int]
+    chunked_mlp: bool
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(self.stage_bytes.values())
+
+    @property
+    def host_bytes(self) -> int:
+        return sum(item.num_bytes for item in self.components if item.place is not Place.RESIDENT)
+
+    def other_bytes(self, stage: Stage) -> int:
+        """Activations and reserve of a stage."""
+        return self.stage_bytes[stage] - sum(item.gpu_bytes(stage) for item in self.components)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: components, stage_bytes, peak_bytes, host_bytes, chunked_mlp."""
+        return {
+            "components": [asdict(item) for item in self.components],
+            "stage_bytes": dict(self.stage_bytes),
+            "peak_bytes": self.peak_bytes,
+            "host_bytes": self.host_bytes,
+            "chunked_mlp": self.chunked_mlp,
+        }

@@ -1,0 +1,206 @@
+"""Which weights lie where, so that a clip of a given shape fits a GPU; pure numbers, decided before anything is loaded.
+
+Bytes follow the model specification 5.4; GB are 10^9 bytes. One GPU runs one stage after another: text, base,
+super-resolution, decode. A stage needs the weights that stay, those it uses, its activations and a reserve. Plans are
+tried from the best to the most frugal; the first that fits is taken:
+
+1. everything in bfloat16 stays on the GPU;
+2. the text encoder is offloaded: pinned in host memory, its layers copied while the layer before computes;
+3. transformers and encoder in 8 bits stay (float8, or int8 weights that are expanded layer by layer);
+4. as 3, with the encoder offloaded;
+5. every component is swapped in from pinned host memory for its stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hhray.errors import ConfigError
+from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution
+from hhray.memory_parts import (
+    STAGE_OF_TIER,
+    TRANSFORMER_STAGES,
+    Component,
+    Demand,
+    Gpu,
+    MemoryPlan,
+    Place,
+    Stage,
+)
+from hhray.memory_size import (
+    DECODE_BYTES_PER_PIXEL,
+    ENCODER_ACTIVATION_BYTES,
+    ENCODER_BYTES,
+    ENCODER_EMBEDDING_BYTES,
+    ENCODER_LAYERS,
+    GB,
+    VAE_BYTES,
+    Format,
+    activation_bytes,
+    layer_linears,
+    transformer_bytes,
+)
+from hhray.model_size import NUM_MODALITIES
+
+MIN_GPU_GB = 24
+RESERVE_BYTES = 3 * GB // 2  # CUDA context, communication buffers, fragmentation
+MAX_TEXT_TOKENS = 640
+SMALL_MODEL_BYTES = GB  # networks below this run on a CPU
+RANK_COUNTS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """One way to place the components."""
+
+    weights: Format
+    transformers: Place
+    encoder: Place
+    vaes: Place
+
+
+def plan_memory(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
+    """The best plan for one GPU of a gang, or without a GPU for the CPU.
+
+    Raises:
+        ConfigError: it cannot fit; the message names the smallest change that would.
+    """
+    if transformer_bytes(demand.size, Format.BF16) < SMALL_MODEL_BYTES:
+        return _host_plan(demand)
+    card = _checked_card(gpu, demand)
+    plan = _first_fitting(card, demand)
+    if plan is None:
+        raise ConfigError(_refusal(card, demand))
+    return plan
+
+
+def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
+    name = demand.size.name
+    if gpu is None:
+        raise ConfigError(f"the {name} model needs an NVIDIA GPU; a CPU runs the small presets (tiny, pico) only")
+    if gpu.vendor.lower() != "nvidia":
+        raise ConfigError(
+            f"the {name} model runs on NVIDIA GPUs, this one is of {gpu.vendor}; "
+            "a CPU runs the small presets (tiny, pico)"
+        )
+    if gpu.memory_gb < MIN_GPU_GB:
+        raise ConfigError(
+            f"the {name} model needs a GPU of at least {MIN_GPU_GB} GB, this one has {gpu.memory_gb:g} GB; "
+            "a CPU runs the small presets (tiny, pico)"
+        )
+    if not demand.tiers or demand.duration not in DURATIONS or demand.ranks not in RANK_COUNTS:
+        raise ConfigError(
+            f"a plan is for one tier or more, {DURATIONS[0]} to {DURATIONS[-1]} seconds and 1, 2, 4 or 8 GPUs; "
+            f"got {len(demand.tiers)} tiers, {demand.duration} seconds and {demand.ranks} GPUs"
+        )
+    return gpu
+
+
+def _host_plan(demand: Demand) -> MemoryPlan:
+    num_bytes = 2 * transformer_bytes(demand.size, Format.BF16)  # small presets compute in float32: twice, at most
+    return MemoryPlan((Component("base", Stage.BASE, Format.BF16, Place.HOST, num_bytes, 0),), {Stage.BASE: 0}, False)
+
+
+def _recipes(has_fp8: bool) -> Iterator[_Recipe]:
+    small = Format.FP8 if has_fp8 else Format.INT8
+    yield _Recipe(Format.BF16, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
+    yield _Recipe(Format.BF16, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
+    yield _Recipe(small, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
+    yield _Recipe(small, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
+    yield _Recipe(small, Place.SWAPPED, Place.SWAPPED, Place.SWAPPED)
+
+
+def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
+    for recipe in _recipes(gpu.has_fp8):
+        for chunked in (False, True):
+            plan = _plan(recipe, demand, chunked)
+            if plan.peak_bytes <= gpu.memory_gb * GB:
+                return plan
+    return None
+
+
+def _plan(recipe: _Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
+    components = (_encoder(recipe), *_transformers(recipe, demand), *_vaes(recipe))
+    stages = [Stage.TEXT, *(item.stage for item in components if item.name in TRANSFORMER_STAGES), Stage.DECODE]
+    peaks = {
+        stage: sum(item.gpu_bytes(stage) for item in components) + _activations(stage, demand, chunked) + RESERVE_BYTES
+        for stage in stages
+    }
+    return MemoryPlan(components, peaks, chunked)
+
+
+def _encoder(recipe: _Recipe) -> Component:
+    num_bytes = ENCODER_BYTES if recipe.weights is Format.BF16 else ENCODER_BYTES // 2
+    working = num_bytes
+    if recipe.encoder is Place.OFFLOADED:
+        working = 2 * (ENCODER_BYTES - ENCODER_EMBEDDING_BYTES) // ENCODER_LAYERS  # one computes, one is copied
+    return Component("text encoder", Stage.TEXT, recipe.weights, recipe.encoder, num_bytes, working)
+
+
+def _transformers(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
+    used = {Stage.BASE} | {STAGE_OF_TIER[tier] for tier in demand.tiers if tier in STAGE_OF_TIER}
+    size, num_bytes = demand.size, transformer_bytes(demand.size, recipe.weights)
+    # int8 weights are expanded to bfloat16 for one layer at a time; an edge layer, with its three experts, is largest
+    expanded = 2 * max(layer_linears(size, index) for index in range(size.num_layers)) * NUM_MODALITIES
+    working = num_bytes + (expanded if recipe.weights is Format.INT8 else 0)
+    return tuple(
+        Component(stage, stage, recipe.weights, recipe.transformers, num_bytes, working)
+        for stage in TRANSFORMER_STAGES
+        if stage in used
+    )
+
+
+def _vaes(recipe: _Recipe) -> tuple[Component, ...]:
+    """The encoder of pictures works before the base stage, with the text encoder gone; the others decode."""
+    return tuple(
+        Component(name, Stage.DECODE, Format.BF16, recipe.vaes, num_bytes, num_bytes)
+        for name, num_bytes in VAE_BYTES.items()
+    )
+
+
+def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
+    if stage is Stage.TEXT:
+        return ENCODER_ACTIVATION_BYTES
+    tiers = demand.tiers if stage is Stage.DECODE else [tier for tier in demand.tiers if _runs_in(tier, stage)]
+    clips = [ClipGeometry(tier, ratio, demand.duration) for tier in tiers for ratio in Ratio]
+    if stage is Stage.DECODE:
+        sizes = [clip.output.run() for clip in clips]
+        return int(max(size.width * size.height for size in sizes) * DECODE_BYTES_PER_PIXEL)
+    grids = [clip.base_grid if stage is Stage.BASE else clip.run_grid for clip in clips]
+    tokens = max(grid.num_tokens for grid in grids) + clips[0].audio_latents + MAX_TEXT_TOKENS
+    return activation_bytes(demand.size, -(-tokens // demand.ranks), chunked)
+
+
+def _runs_in(tier: Resolution, stage: Stage) -> bool:
+    return stage is Stage.BASE or STAGE_OF_TIER.get(tier) is stage
+
+
+def _refusal(gpu: Gpu, demand: Demand) -> str:
+    least = min(_plan(recipe, demand, True).peak_bytes for recipe in _recipes(gpu.has_fp8))
+    top = max(demand.tiers, key=list(Resolution).index)
+    offers = list(_smaller(gpu, demand))
+    change = f"the smallest change that fits: {' or '.join(offers)}" if offers else "no change of the request would fit"
+    return (
+        f"{top} clips of {demand.duration} seconds on {demand.ranks} GPU(s) need {least / GB:.1f} GB each, "
+        f"and there are {gpu.memory_gb:g} GB; {change}"
+    )
+
+
+def _smaller(gpu: Gpu, demand: Demand) -> Iterator[str]:
+    """The longest shorter clip, the highest lower tier and the fewest GPUs that fit, as far as they do."""
+    size, tiers, ranks = demand.size, demand.tiers, demand.ranks
+    for duration in range(demand.duration - 1, DURATIONS[0] - 1, -1):
+        if _first_fitting(gpu, Demand(size, tiers, duration, ranks)):
+            yield f"at most {duration} seconds"
+            break
+    order = list(Resolution)
+    for tier in reversed(order[: max(map(order.index, tiers))]):
+        lower = tuple(kept for kept in order if order.index(kept) <= order.index(tier))
+        if _first_fitting(gpu, Demand(size, lower, demand.duration, ranks)):
+            yield f"tiers up to {tier}"
+            break
+    for count in RANK_COUNTS:
+        if count > ranks and _first_fitting(gpu, Demand(size, tiers, demand.duration, count)):
+            yield f"{count} such GPUs"
+            break

@@ -1,0 +1,68 @@
+"""Bytes of weights and activations, from a model's size alone (model specification 1.2, 5.4)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from hhray.model_size import AUDIO_CHANNELS, NUM_MODALITIES, PATCH_CHANNELS, ModelSize
+
+GB = 10**9
+CHUNK_TOKENS = 8192  # tokens an MLP works on at a time when activations must be small
+ENCODER_BYTES = 18_483_411_968  # T5Gemma encoder in bfloat16
+ENCODER_EMBEDDING_BYTES = 2 * 256_000 * 3584  # looked up on the host when the encoder is offloaded
+ENCODER_LAYERS = 42
+ENCODER_ACTIVATION_BYTES = GB // 2
+VAE_BYTES = {"video VAE": 1_409_377_336, "Turbo VAE": 214_245_784, "audio VAE": 312_225_028}
+# The decoder's largest activation at 1920x1088: 128 channels x 36 frames x 544 x 960 in bfloat16, in and out of a layer
+DECODE_BYTES_PER_PIXEL = 2 * 128 * 36 * 2 / 4
+
+
+class Format(StrEnum):
+    """What weights are stored as."""
+
+    BF16 = "bf16"
+    FP8 = "fp8"
+    INT8 = "int8"
+
+
+def transformer_bytes(size: ModelSize, weights: Format) -> int:
+    """Bytes of one transformer: block linears as `weights`, everything else in float32 (specification 1.2)."""
+    linears = norms = rows = 0
+    for index in range(size.num_layers):
+        experts = NUM_MODALITIES if size.is_edge(index) else 1
+        linears += experts * layer_linears(size, index)
+        rows += experts * (size.qkv_rows + 2 * size.hidden + _up_rows(size, index))
+        norms += experts * 2 * (size.hidden + size.head_dim)
+    embedders = size.hidden * (PATCH_CHANNELS + AUDIO_CHANNELS + size.text_channels + NUM_MODALITIES)
+    heads = size.hidden * (PATCH_CHANNELS + AUDIO_CHANNELS + 2)
+    scales = {Format.BF16: 0, Format.FP8: 4 * 4 * size.num_layers, Format.INT8: 4 * rows}[weights]
+    stored = linears * (2 if weights is Format.BF16 else 1) + scales
+    return stored + 4 * (norms + embedders + heads + size.head_dim // 8)
+
+
+def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool) -> int:
+    """Peak activations of one transformer on one rank that holds `num_tokens` tokens (specification 5.4).
+
+    The larger of attention (float32 residual, fused qkvg, rotated q, k, v and the mixed values) and MLP (residual,
+    bfloat16 input, the wide layer before and after the activation; chunked: of 8,192 tokens at a time, and the output).
+    """
+    residual, narrow = 4 * size.hidden, 2 * size.hidden
+    heads = 2 * (size.attention_width + 2 * size.num_kv_heads * size.head_dim)
+    attention = residual + 2 * size.qkv_rows + heads + 2 * size.attention_width
+    wide = 2 * 3 * size.swiglu_width
+    if chunked_mlp:
+        mlp = num_tokens * (residual + 2 * narrow) + min(num_tokens, CHUNK_TOKENS) * wide
+    else:
+        mlp = num_tokens * (residual + narrow + wide)
+    return max(num_tokens * attention, mlp)
+
+
+def _up_rows(size: ModelSize, index: int) -> int:
+    return size.gelu_width if size.uses_gelu(index) else 2 * size.swiglu_width
+
+
+def layer_linears(size: ModelSize, index: int) -> int:
+    """Weights of one expert's linears in a layer."""
+    attention = size.hidden * (size.qkv_rows + size.attention_width)
+    down = size.gelu_width if size.uses_gelu(index) else size.swiglu_width
+    return attention + size.hidden * (_up_rows(size, index) + down)

@@ -1,0 +1,64 @@
+"""Every metric of hhray: name, help, labels, buckets. The store rolls them up; the ingress renders them.
+
+Histogram rows are built from terminal tasks only, in the transaction that ends the task, so that `_count` and `_sum`
+are exact and the same from any ingress replica, also after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BUCKETS_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 900.0)
+CLIP_LABELS = ("resolution", "duration", "mode", "outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+CLIP_SECONDS = Metric(
+    "hhray_clip_seconds",
+    "histogram",
+    "Seconds per clip, end to end: from submit to the end of the task.",
+    CLIP_LABELS,
+    BUCKETS_SECONDS,
+)
+STAGE_SECONDS = Metric(
+    "hhray_stage_seconds",
+    "histogram",
+    "Seconds per clip spent in one stage.",
+    ("stage", *CLIP_LABELS),
+    BUCKETS_SECONDS,
+)
+QUEUE_DEPTH = Metric("hhray_queue_depth", "gauge", "Tasks waiting for an engine.")
+QUEUED_GPU_SECONDS = Metric("hhray_queued_gpu_seconds", "gauge", "Estimated GPU-seconds of the waiting tasks.")
+RUNNING_CLIPS = Metric("hhray_running_clips", "gauge", "Tasks running now.")
+RUNNING_GPU_SECONDS = Metric("hhray_running_gpu_seconds", "gauge", "Estimated GPU-seconds of the running tasks.")
+ENGINES = Metric("hhray_engines", "gauge", "Engines with a fresh heartbeat.", ("state",))
+BUILD_INFO = Metric("hhray_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "preset"))
+
+HISTOGRAMS = (CLIP_SECONDS, STAGE_SECONDS)
+GAUGES = (QUEUE_DEPTH, QUEUED_GPU_SECONDS, RUNNING_CLIPS, RUNNING_GPU_SECONDS, ENGINES, BUILD_INFO)
+ALL = HISTOGRAMS + GAUGES
+
+
+@dataclass(frozen=True, slots=True)
+class RollupRow:
+    """One labelled histogram as the store keeps it: `counts[i]` observations in bucket i (not cumulative; the last
+    bucket is +Inf), their exact number and sum in seconds."""
+
+    metric: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    sum_seconds: float
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)

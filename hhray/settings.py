@@ -1,0 +1,238 @@
+"""All settings of hhray, documented field by field. This module is the only reader of the environment.
+
+Every field can come from a YAML file (`hhray serve --config FILE`), from the environment (`HHRAY_` + the field's name,
+nested with `__`, as in `HHRAY_ENGINE__RANKS=4`) or from code; the file beats the environment, code beats both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hhray.cost import CostModel
+from hhray.errors import ConfigError
+from hhray.model_size import preset
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpSettings(_Group):
+    """Where the server listens and how it names itself."""
+
+    host: str = Field(default="127.0.0.1", description="Address to bind. Without API keys only loopback is allowed.")
+    port: int = Field(default=8000, ge=1, le=65535, description="TCP port of the HTTP server.")
+    public_url: str = Field(
+        default="",
+        description="Base of download URLs, e.g. https://video.example.com; empty: the host the client called.",
+    )
+    ingress_replicas: int = Field(default=1, ge=1, description="Stateless ingress replicas.")
+
+
+class EngineSettings(_Group):
+    """The gang of one engine replica."""
+
+    preset: str = Field(default="tiny", description="Model preset: tiny, or pico for tests.")
+    ranks: int = Field(
+        default=2, ge=1, le=8, description="Ranks per engine (W): GPUs of one NVLink island, or CPU ranks."
+    )
+    replicas: int = Field(default=1, ge=0, description="Engine replicas.")
+    device: str = Field(default="cpu", pattern="^(cpu|cuda)$", description="Where ranks compute.")
+    threads_per_rank: int = Field(default=0, ge=0, description="CPU threads of a rank; 0: cores / ranks, at least 1.")
+    max_batch: int = Field(default=4, ge=1, description="Most clips packed into one batch.")
+    max_batch_tokens: int = Field(
+        default=8192, ge=1, description="Most tokens of a packed batch; a clip above runs alone."
+    )
+    command_seconds: float = Field(default=0.25, gt=0, description="Longest run of short steps in one command.")
+    watchdog_multiple: float = Field(
+        default=20.0, gt=1, description="A phase is aborted after this multiple of its prediction."
+    )
+    watchdog_floor_seconds: float = Field(default=120.0, gt=0, description="No phase is aborted earlier than this.")
+    join_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Longest start of a gang: processes, rendezvous, weights."
+    )
+    cpus_per_rank: float = Field(default=0.1, gt=0, description="Logical Ray CPUs a rank reserves.")
+    sample_rate: int = Field(default=48000, description="Audio sample rate of clips: 48000 or 44100 Hz.")
+    flops_per_second: float = Field(
+        default=4e10, gt=0, description="Cost model: what one rank reaches in the transformer."
+    )
+    pixels_per_second: float = Field(
+        default=2e7, gt=0, description="Cost model: pixels decoded and encoded per second."
+    )
+
+
+class StoreSettings(_Group):
+    """Task store and artifact store of one machine; empty paths lie under `data_dir`."""
+
+    sqlite_path: str = Field(default="", description="SQLite file; empty: <data_dir>/tasks.sqlite3.")
+    artifact_dir: str = Field(default="", description="Directory of inputs and clips; empty: <data_dir>/artifacts.")
+    lease_seconds: float = Field(default=20.0, gt=0, description="A running task not renewed for so long is requeued.")
+    max_faults: int = Field(default=3, ge=1, description="A task that made this many gangs fail ends FAILED.")
+    task_ttl_seconds: float = Field(default=86400.0, gt=0, description="Tasks and files are kept so long after submit.")
+    url_ttl_seconds: float = Field(default=86400.0, gt=0, description="Life of a signed download URL.")
+    max_queued: int = Field(
+        default=10000, ge=1, description="Creates are refused with 429 beyond so many unfinished tasks."
+    )
+
+
+class MediaSettings(_Group):
+    """Intake of media files."""
+
+    allowed_private: tuple[str, ...] = Field(
+        default=(),
+        description="host:port pairs that may be fetched although their "
+        "address is private; each redirect is checked anew.",
+    )
+    timeout_seconds: float = Field(default=30.0, gt=0, description="Longest download of one file.")
+    max_bytes: int = Field(default=20_000_000, ge=1, description="Largest file.")
+    max_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, checked before it is decoded.")
+    max_redirects: int = Field(default=3, ge=0, description="Redirects followed for one file.")
+
+
+class KeySettings(_Group):
+    """Who may call. No file and no keys: loopback only, and any bearer is accepted."""
+
+    file: str = Field(
+        default="", description="JSON file written by `hhray keys create`; empty: <data_dir>/keys.json if it exists."
+    )
+    secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Server secret for key hashes and URL signatures; "
+        "empty: <data_dir>/secret, made at first start, readable by its owner only.",
+    )
+
+
+class ClientSettings(_Group):
+    """Defaults of the client verbs (`hhray submit|wait|get|cancel|list`); a server does not use them."""
+
+    url: str = Field(default="http://127.0.0.1:8000", description="Server the client verbs talk to.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="Bearer key the client verbs send; empty: none.")
+
+
+class HubSettings(_Group):
+    """Where `hhray fetch-weights` gets weights; a server does not use it."""
+
+    huggingface_token: SecretStr = Field(
+        default=SecretStr(""), description="Token for gated parts on Hugging Face; sent to that hub only."
+    )
+    modelscope_token: SecretStr = Field(
+        default=SecretStr(""), description="Token for gated parts on ModelScope; sent to that hub only."
+    )
+
+
+class RouterSettings(_Group):
+    """The router's clockwork."""
+
+    tickets_per_engine: int = Field(
+        default=2, ge=1, description="Tickets kept waiting on the engines' handle, per engine."
+    )
+    poll_seconds: float = Field(
+        default=0.5, gt=0, description="Interval at which new tasks are looked for without a hint."
+    )
+    reconcile_seconds: float = Field(default=3.0, gt=0, description="Interval of a full comparison with the store.")
+    heartbeat_seconds: float = Field(default=1.0, gt=0, description="Interval of engine heartbeats.")
+    assign_timeout_seconds: float = Field(
+        default=2.0, gt=0, description="After so long without the router, engines claim oldest first."
+    )
+
+
+class Settings(BaseSettings):
+    """The whole of it."""
+
+    model_config = SettingsConfigDict(env_prefix="HHRAY_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    data_dir: str = Field(
+        default="", description="Home of a single-machine server's state; empty: ~/.local/share/hhray."
+    )
+    drain_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="At a stop, running clips may finish within this time; after it they go back to PENDING.",
+    )
+    graceful_shutdown_seconds: float = Field(
+        default=1200.0, gt=0, description="Serve's grace for an engine replica; at least the longest clip."
+    )
+    health_check_seconds: float = Field(default=5.0, gt=0, description="Serve's health check period.")
+    http: HttpSettings = HttpSettings()
+    engine: EngineSettings = EngineSettings()
+    store: StoreSettings = StoreSettings()
+    media: MediaSettings = MediaSettings()
+    keys: KeySettings = KeySettings()
+    router: RouterSettings = RouterSettings()
+    client: ClientSettings = ClientSettings()
+    hub: HubSettings = HubSettings()
+
+    @property
+    def home(self) -> Path:
+        """The data directory, absolute."""
+        return (
+            Path(self.data_dir).expanduser().resolve() if self.data_dir else Path("~/.local/share/hhray").expanduser()
+        )
+
+    @property
+    def sqlite_file(self) -> Path:
+        return Path(self.store.sqlite_path) if self.store.sqlite_path else self.home / "tasks.sqlite3"
+
+    @property
+    def artifact_dir(self) -> Path:
+        return Path(self.store.artifact_dir) if self.store.artifact_dir else self.home / "artifacts"
+
+    @property
+    def keys_file(self) -> Path:
+        return Path(self.keys.file) if self.keys.file else self.home / "keys.json"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Where ranks write clips before they are published; on the engine's own machine."""
+        return self.home / "scratch"
+
+    def cost_model(self) -> CostModel:
+        """The cost model for the configured preset.
+
+        Raises:
+            ConfigError: no such preset.
+        """
+        engine = self.engine
+        return CostModel(preset(engine.preset), engine.flops_per_second, engine.pixels_per_second)
+
+    def to_args(self) -> dict[str, Any]:
+        """Plain values that rebuild these settings (`Settings(**args)`) in another process; secrets included,
+        except for the client's and the hub's group: those keys have no business in a server's processes."""
+        args = self.model_dump(mode="json", exclude={"client", "hub"})
+        args["keys"]["secret"] = self.keys.secret.get_secret_value()
+        return args
+
+
+def load_settings(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Settings from defaults, the environment, a YAML file and code, the later beating the earlier.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value does not fit; the message names field and file.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read settings from {config}: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{config}: expected a mapping of settings, found {type(values).__name__}")
+    try:
+        return Settings(**_merged(values, overrides or {}))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        source = f" in {config}" if config else ""
+        raise ConfigError(f"settings{source} do not fit: " + "; ".join(lines)) from error
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,154 @@
+"""The task state machine and the records that pass between ingress, router, engine and store.
+
+    PENDING --claim--> RUNNING --publish--> SUCCEEDED
+       |                  |---fail--------> FAILED
+       |                  |---stop--------> CANCELED   (administrator only)
+       |                  '---release, lease lost--> PENDING again (attempt counted on the next claim)
+       |--cancel--> CANCELED
+       '--media cannot be used--> FAILED
+
+A PENDING task is claimable once `ready`: its media, if any, has been fetched. The fence of a claim is its attempt
+number: every write of an owner names it, so an owner whose lease was taken over can write nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hhray.request import ClipRequest
+
+
+class TaskState(StrEnum):
+    """Wire names. UNKNOWN is never stored: it is the answer for a task that is gone or another tenant's."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED})
+
+
+class Stage(StrEnum):
+    """Where a clip's seconds go. QUEUE_WAIT runs from submit to the claim of the attempt that ended the task;
+    the others follow one another without a gap and sum to the service time."""
+
+    QUEUE_WAIT = "queue_wait"
+    TEXT = "text"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    MUX = "mux"
+    PUBLISH = "publish"
+
+
+SERVICE_STAGES = tuple(stage for stage in Stage if stage is not Stage.QUEUE_WAIT)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A validated request on its way into the store. Times are seconds since the epoch, by the store's clock."""
+
+    tenant: str
+    request: ClipRequest
+    request_id: str
+    gpu_seconds: float
+    ready: bool
+    task_id: str
+    ttl_seconds: float
+    idempotency_key: str | None = None
+    api_key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row of the task store, joined with its lease (progress, stage) while it runs.
+
+    `attempt` counts claims and is the fence; `faults` counts the claims that ended in a fault of ours.
+    `progress` is 0..1 over the denoising steps; `stages` maps stage name to seconds once the task ended.
+    """
+
+    task_id: str
+    tenant: str
+    state: TaskState
+    request: ClipRequest
+    request_id: str
+    gpu_seconds: float
+    ready: bool
+    submitted_at: float
+    expires_at: float
+    scheduled_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempt: int = 0
+    faults: int = 0
+    error_code: str = ""
+    error_message: str = ""
+    artifact_key: str = ""
+    artifact_sha256: str = ""
+    artifact_bytes: int = 0
+    notice: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
+    progress: float = 0.0
+    stage: str = ""
+    cancel_requested: bool = False
+    api_key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedTask:
+    """What the router's index knows of a claimable task. `sequence` grows each time a task becomes claimable."""
+
+    task_id: str
+    bucket: str
+    submitted_at: float
+    gpu_seconds: float
+    tenant: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an owner reports of a running task when it renews the lease."""
+
+    fraction: float
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A published file: `key` in the artifact store, its bytes and checksum as verified after upload."""
+
+    key: str
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """An engine's heartbeat, for /healthz and for the drain."""
+
+    engine_id: str
+    world_size: int
+    preset: str
+    state: str
+    updated_at: float = 0.0
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """Claimable, waiting for media, and running tasks, with the estimated GPU-seconds of the first two and the last."""
+
+    queued: int
+    queued_gpu_seconds: float
+    running: int
+    running_gpu_seconds: float

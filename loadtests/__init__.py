@@ -1,0 +1,1 @@
+"""Load generators and capacity tools; they talk to a server only over HTTP."""

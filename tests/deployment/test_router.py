@@ -1,0 +1,110 @@
+"""The router's tickets and index, with a stand-in for the engines' handle and the real store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployment import router as router_module
+from deployment.router import Router, check_store_fits
+from deployment.store.sqlite import SqliteStore
+from hhray.errors import ConfigError
+from hhray.geometry import Ratio
+from hhray.settings import Settings, load_settings
+from hhray.tasks import Task
+
+
+class Engines:
+    """Collects tickets; each stays open until the test ends it."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, asyncio.Future[str]] = {}
+        self.run_next = self
+
+    def remote(self, ticket: str) -> asyncio.Future[str]:
+        self.open[ticket] = asyncio.get_running_loop().create_future()
+        return self.open[ticket]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(router_module.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
+    return load_settings(
+        overrides={"data_dir": str(tmp_path), "router": {"poll_seconds": 0.05, "reconcile_seconds": 0.1}}
+    )
+
+
+def test_sqlite_is_refused_on_more_than_one_node() -> None:
+    check_store_fits(1)
+    with pytest.raises(ConfigError, match="2 nodes"):
+        check_store_fits(2)
+
+
+def test_at_most_two_tickets_wait_per_engine_and_an_assignment_frees_a_place(
+    settings: Settings, task_store: SqliteStore, add_task: Callable[..., Task]
+) -> None:
+    tasks = [add_task(ratio) for ratio in (Ratio.R1_1, Ratio.R16_9, Ratio.R4_3, Ratio.R3_4)]
+
+    async def scenario() -> None:
+        engines = Engines()
+        router = Router.__new__(Router)
+        await router.__init__(settings, engines)  # type: ignore[misc]  # Serve awaits it, so does the test
+        await asyncio.sleep(0.4)
+        assert len(engines.open) == 2
+        first = next(iter(engines.open))
+        assignment = await router.assign(first, "engine", 2)
+        assert assignment is not None
+        assert assignment.task_ids == (tasks[0].task_id,)
+        task_store.claim(assignment.task_ids, "engine", 60.0)
+        await asyncio.sleep(0.3)
+        assert len(engines.open) == 3, "the accepted ticket no longer waits"
+        assert router.record_autoscaling_stats() == {"queued_gpu_seconds": 3.0, "queued": 3.0}
+        await router.check_health()
+        await _stop(router)
+
+    asyncio.run(scenario())
+
+
+def test_an_assigned_task_that_nobody_claims_comes_back(
+    settings: Settings, task_store: SqliteStore, add_task: Callable[..., Task]
+) -> None:
+    task = add_task()
+
+    async def scenario() -> None:
+        router = Router.__new__(Router)
+        await router.__init__(settings, Engines())  # type: ignore[misc]
+        await asyncio.sleep(0.2)
+        for _ in range(2):  # the engine that got it the first time died before its claim
+            assignment = await router.assign("ticket", "engine", 2)
+            assert assignment is not None
+            assert assignment.task_ids == (task.task_id,)
+            await asyncio.sleep(0.4)
+        task_store.cancel_pending(task.task_id, None)
+        await asyncio.sleep(0.3)
+        assert await router.assign("ticket", "engine", 2) is None
+        await _stop(router)
+
+    asyncio.run(scenario())
+
+
+def test_a_router_whose_loop_ended_is_not_healthy(settings: Settings) -> None:
+    async def scenario() -> None:
+        router = Router.__new__(Router)
+        await router.__init__(settings, Engines())  # type: ignore[misc]
+        router._loops[0].cancel()
+        await asyncio.sleep(0.05)
+        with pytest.raises(RuntimeError, match="loop"):
+            await router.check_health()
+        await _stop(router)
+
+    asyncio.run(scenario())
+
+
+async def _stop(router: Router) -> None:
+    for task in (*router._loops, *router._tickets):
+        task.cancel()
+    await asyncio.gather(*router._loops, *router._tickets, return_exceptions=True)
+    router._store.close()

@@ -1,0 +1,44 @@
+"""One real server for all tests that do not stop it; what survives the kills serves the rest."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server_process import ServerProcess
+
+PROOFS = Path(__file__).parents[1] / "proofs"
+
+
+@pytest.fixture
+def keep_proof() -> Callable[[str, dict[str, Any]], None]:
+    """Keep the result of a long proof under tests/proofs, with the revision it was run at."""
+
+    def keep(name: str, result: dict[str, Any]) -> None:
+        revision = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        )
+        where = {"revision": revision.stdout.strip(), "python": platform.python_version(), "ray": version("ray")}
+        PROOFS.mkdir(exist_ok=True)
+        (PROOFS / f"{name}.json").write_text(json.dumps({**where, **result}, indent=2) + "\n", encoding="utf-8")
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A running server; at the end it must stop cleanly and leave neither process nor Ray directory."""
+    server = ServerProcess(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        assert server.stop() == 0, server.log_tail()
+    assert server.processes() == []
+    assert not server.ray_dir.exists()

@@ -1,0 +1,168 @@
+"""Taste made mechanical: who reads the environment, how files are named, what hhray exports, how quickly it loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("hhray", "engine", "deployment", "loadtests")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+PUBLIC_NAMES = {
+    "hhray": "",
+    "hhray.__main__": "",
+    "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
+    "hhray.client": "CREATE_PATH Client SUBMIT_ATTEMPTS TASKS_PATH default_model",
+    "hhray.client_http": "MAX_DOWNLOAD_REDIRECTS MAX_PAUSE_SECONDS MAX_RETRY_AFTER_SECONDS Wire is_passing "
+    "pause_seconds",
+    "hhray.client_media": "MAX_IMAGE_BYTES image_data_uri",
+    "hhray.client_verbs": "DEFAULT_WAIT_SECONDS VERBS open_client view_as_json",
+    "hhray.client_view": "TaskPage TaskRow TaskView parse_answer parse_page parse_task retry_after_seconds",
+    "hhray.console": "ClipProgress printable result_console stage_table table",
+    "hhray.cost": "CostModel DENOISING_STEPS TYPICAL_TEXT_TOKENS step_flops stream_tokens",
+    "hhray.errors": "AccessDenied ClientError ConfigError EmptyField EngineFault GangDied HhrayError IllegalInput "
+    "InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound PhaseTimeout RequestError RequestRefused "
+    "ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation WaitTimeout",
+    "hhray.geometry": "AUDIO_LATENTS_PER_SECOND ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
+    "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE frames_at_24 nearest_ratio",
+    "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
+    "hhray.memory_plan": "MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES plan_memory",
+    "hhray.memory_size": "CHUNK_TOKENS DECODE_BYTES_PER_PIXEL ENCODER_ACTIVATION_BYTES ENCODER_BYTES "
+    "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB VAE_BYTES activation_bytes layer_linears transformer_bytes",
+    "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS ENGINES GAUGES HISTOGRAMS Metric "
+    "QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
+    "hhray.model_size": "AUDIO_CHANNELS ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS VIDEO_CHANNELS preset",
+    "hhray.plan_verbs": "VERBS",
+    "hhray.request": "ClipRequest MAX_SEED Media MediaType Mode ShapeKey",
+    "hhray.settings": "ClientSettings EngineSettings HttpSettings HubSettings KeySettings MediaSettings RouterSettings "
+    "Settings StoreSettings load_settings",
+    "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
+    "TaskState",
+    "hhray.verb": "Verb",
+}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def defined_names(path: Path) -> set[str]:
+    """Public names a module defines itself, without those it imports."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                names |= {leaf.id for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_the_public_names_of_hhray_are_these_and_no_others():
+    found = {module_name(path): defined_names(path) for path in SOURCES if path.is_relative_to(ROOT / "hhray")}
+    assert found == {module: set(names.split()) for module, names in PUBLIC_NAMES.items()}
+
+
+def environment_reads(path: Path) -> list[int]:
+    """Lines that read the environment; setting, updating or deleting a variable for a child is no read."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    written = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            written.add(id(node.value))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
+            written.add(id(node.func.value))
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            lines += [node.lineno for alias in node.names if alias.name in READERS]
+        elif isinstance(node, ast.Attribute) and node.attr in READERS and isinstance(node.value, ast.Name):
+            lines += [node.lineno] if node.value.id == "os" and id(node) not in written else []
+    return lines
+
+
+READERS = {"environ", "environb", "getenv", "getenvb"}
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("import os\nos.environ['A'] = '1'\ndel os.environ['A']\nos.environ.update(A='1')", []),
+        ("import os\nos.environ['A']", [2]),
+        ("import os\nos.environ.get('A')", [2]),
+        ("import os\nos.getenv('A')", [2]),
+        ("from os import environ", [1]),
+        ("import os\ndict(os.environ)", [2]),
+    ],
+)
+def test_the_scan_for_environment_reads_sees_reads_and_only_reads(tmp_path, source, lines):
+    (tmp_path / "m.py").write_text(source)
+    assert environment_reads(tmp_path / "m.py") == lines
+
+
+def test_only_settings_reads_the_environment():
+    reads = {module_name(path): lines for path in SOURCES if (lines := environment_reads(path))}
+    reads.pop("hhray.settings", None)
+    assert reads == {}
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    empty_words = {"util", "utils", "helper", "helpers", "manager", "common", "misc"}
+    assert [str(path) for path in SOURCES if empty_words & set(path.stem.split("_"))] == []
+
+
+def in_a_fresh_python(code: str) -> tuple[dict[str, object], float]:
+    """Runs `code`, which prints one JSON object last; returns it and the wall seconds."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ, check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1]), time.monotonic() - began
+
+
+LOADED = "[name for name in ('torch', 'ray', 'fastapi', 'av', 'PIL', 'locust') if name in sys.modules]"
+
+
+def test_importing_hhray_takes_less_than_half_a_second_and_brings_neither_torch_nor_ray():
+    code = (
+        "import json, sys, time; began = time.perf_counter(); import hhray;"
+        f"print(json.dumps({{'seconds': time.perf_counter() - began, 'loaded': {LOADED}}}))"
+    )
+    result, _ = in_a_fresh_python(code)
+    assert result["loaded"] == []
+    assert result["seconds"] < 0.5
+
+
+def test_no_module_of_hhray_brings_torch_or_ray():
+    modules = ", ".join(set(PUBLIC_NAMES) - {"hhray.__main__"})
+    result, _ = in_a_fresh_python(f"import json, sys; import {modules}; print(json.dumps({{'loaded': {LOADED}}}))")
+    assert result["loaded"] == []
+
+
+def test_the_help_of_the_command_comes_within_two_seconds_and_without_torch_or_ray():
+    code = (
+        "import json, sys; from hhray.cli import main\n"
+        "try: main(['--help'])\n"
+        f"except SystemExit: print(json.dumps({{'loaded': {LOADED}}}))"
+    )
+    _, first = in_a_fresh_python(code)
+    result, second = in_a_fresh_python(code)
+    assert result["loaded"] == []
+    assert min(first, second) < 2.0
+
+
+def test_loadtests_import_locust_in_the_locustfile_only():
+    result, _ = in_a_fresh_python(
+        "import json, sys; import loadtests.run, loadtests.summary, loadtests.workload;"
+        f"print(json.dumps({{'loaded': {LOADED}}}))"
+    )
+    assert result["loaded"] == []

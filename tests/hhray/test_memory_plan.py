@@ -1,0 +1,184 @@
+"""The memory plan: bytes of the specification, and what goes where on the cards it names."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from hhray.errors import ConfigError
+from hhray.geometry import Resolution
+from hhray.memory_parts import GPUS, Demand, Gpu, Place, Stage
+from hhray.memory_plan import plan_memory
+from hhray.memory_size import Format, activation_bytes, transformer_bytes
+from hhray.model_size import preset
+from hhray.plan_verbs import VERBS
+
+FULL = preset("15b")
+ALL = tuple(Resolution)
+GB = 1e9
+
+
+def plan(card, tiers=ALL, duration=5, ranks=1):
+    return plan_memory(GPUS[card] if isinstance(card, str) else card, Demand(FULL, tuple(tiers), duration, ranks))
+
+
+def placed(made):
+    return {item.name: (item.format, item.place) for item in made.components}
+
+
+def test_transformer_bytes_are_those_of_the_published_files():
+    assert transformer_bytes(FULL, Format.BF16) == 86_339_648 + 30_555_668_480
+    assert transformer_bytes(FULL, Format.FP8) == 86_339_648 + 15_277_834_240 + 160 * 4
+    assert transformer_bytes(FULL, Format.INT8) / GB == pytest.approx(15.4, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["pico", "tiny", "15b"])
+def test_transformer_bytes_equal_the_networks_own(name):
+    from engine.weights import build_meta_model
+
+    tensors = build_meta_model(preset(name)).state_dict()
+    linears = sum(t.numel() for key, t in tensors.items() if key.startswith("block.") and t.dim() == 2)
+    others = sum(t.numel() for t in tensors.values()) - linears
+    assert transformer_bytes(preset(name), Format.BF16) == 2 * linears + 4 * others
+
+
+@pytest.mark.parametrize(
+    ("tokens", "fused", "chunked"),
+    [
+        (4_030, 0.5, 0.8), (14_782, 1.7, 1.3), (29_886, 3.4, 1.9), (87_176, 9.8, 4.2), (65_726, 7.4, 3.4),
+        (129_091, 14.5, 6.0), (192_456, 21.7, 8.6),
+    ],
+)  # fmt: skip
+def test_activations_are_those_of_the_specification(tokens, fused, chunked):
+    # specification 5.4: columns "fused act" and "token-chunked MLP (8k)", or attention if larger
+    attention = {65_726: 3.9, 129_091: 7.7, 192_456: 11.4}.get(tokens, tokens * 59_300 / GB)
+    assert activation_bytes(FULL, tokens, chunked_mlp=False) / GB == pytest.approx(fused, abs=0.06)
+    if tokens > 8192:  # below, all tokens are one chunk
+        assert activation_bytes(FULL, tokens, chunked_mlp=True) / GB == pytest.approx(max(chunked, attention), abs=0.06)
+
+
+def test_141_gb_hold_everything_for_every_tier_and_length():
+    made = plan("h200", duration=15)
+    assert set(placed(made).values()) == {(Format.BF16, Place.RESIDENT)}
+    assert {"base", "540p_sr", "1080p_sr", "text encoder", "video VAE", "Turbo VAE", "audio VAE"} == set(placed(made))
+    assert made.host_bytes == 0
+    assert made.peak_bytes < 141 * GB
+
+
+def test_80_gb_with_float8_units_hold_all_tiers_in_float8():
+    made = placed(plan("h100"))
+    assert {made[name] for name in ("base", "540p_sr", "1080p_sr", "text encoder")} == {(Format.FP8, Place.RESIDENT)}
+
+
+def test_80_gb_without_float8_units_hold_all_tiers_in_int8():
+    made = placed(plan("a100"))
+    assert {made[name] for name in ("base", "540p_sr", "1080p_sr", "text encoder")} == {(Format.INT8, Place.RESIDENT)}
+
+
+@pytest.mark.parametrize("card", ["h100", "a100"])
+def test_80_gb_hold_one_super_resolution_in_bfloat16_with_the_encoder_offloaded(card):
+    made = plan(card, [Resolution.P1080])
+    assert placed(made)["base"] == placed(made)["1080p_sr"] == (Format.BF16, Place.RESIDENT)
+    assert placed(made)["text encoder"] == (Format.BF16, Place.OFFLOADED)
+    assert "540p_sr" not in placed(made)
+    assert made.host_bytes == 18_483_411_968
+
+
+def test_24_gb_swap_float8_components_stage_by_stage():
+    made = plan("rtx4090")
+    assert {place for _, place in placed(made).values()} == {Place.SWAPPED}
+    assert placed(made)["base"] == (Format.FP8, Place.SWAPPED)
+    assert 16 * GB < made.stage_bytes[Stage.SR_540P] < 19 * GB  # 17-18 GB in the specification
+    assert 20 * GB < made.stage_bytes[Stage.SR_1080P] < 21.5 * GB  # about 20 GB in the specification
+    assert made.host_bytes > 3 * 15.3 * GB
+
+
+def test_1080p_of_ten_seconds_needs_two_cards_of_24_gb():
+    with pytest.raises(ConfigError) as caught:
+        plan("rtx4090", duration=10)
+    message = caught.value.message
+    assert "1080P clips of 10 seconds on 1 GPU(s) need 24.8 GB each, and there are 24 GB" in message
+    assert "the smallest change that fits: at most 9 seconds or tiers up to 720P or 2 such GPUs" in message
+    plan("rtx4090", duration=9)
+    plan("rtx4090", ALL[:3], duration=10)
+    assert plan("rtx4090", duration=10, ranks=2).peak_bytes < 24 * GB
+
+
+def test_24_gb_without_float8_units_use_int8():
+    made = placed(plan(Gpu(24, False), ALL[:3]))
+    assert made["base"] == (Format.INT8, Place.SWAPPED)
+
+
+def test_a_preview_needs_no_super_resolution_weights():
+    made = plan("a100", [Resolution.P256])
+    assert set(made.stage_bytes) == {Stage.TEXT, Stage.BASE, Stage.DECODE}
+    assert set(placed(made).values()) == {(Format.BF16, Place.RESIDENT)}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "expected"),
+    [
+        (Gpu(16, True), "needs a GPU of at least 24 GB, this one has 16 GB; a CPU runs the small presets"),
+        (Gpu(192, True, "amd"), "runs on NVIDIA GPUs, this one is of amd; a CPU runs the small presets"),
+        (None, "needs an NVIDIA GPU; a CPU runs the small presets"),
+    ],
+)
+def test_cards_that_cannot_be_used_are_refused_in_a_sentence(gpu, expected):
+    with pytest.raises(ConfigError, match=expected):
+        plan(gpu)
+
+
+@pytest.mark.parametrize("demand", [Demand(FULL, ()), Demand(FULL, ALL, 16), Demand(FULL, ALL, 5, 3)])
+def test_a_demand_that_makes_no_sense_is_refused(demand):
+    with pytest.raises(ConfigError, match="a plan is for one tier or more, 3 to 15 seconds and 1, 2, 4 or 8 GPUs"):
+        plan_memory(GPUS["h200"], demand)
+
+
+@pytest.mark.parametrize("name", ["tiny", "pico"])
+def test_small_presets_run_on_the_cpu(name):
+    made = plan_memory(None, Demand(preset(name)))
+    assert [item.place for item in made.components] == [Place.HOST]
+    assert made.peak_bytes == 0
+
+
+@pytest.mark.parametrize("gpu_gb", [24, 32, 48, 80, 96, 141, 180])
+@pytest.mark.parametrize("has_fp8", [True, False])
+def test_a_plan_never_exceeds_the_card_and_more_memory_never_fits_less(gpu_gb, has_fp8):
+    longest = []
+    for memory in (gpu_gb, gpu_gb + 20):
+        fitting = [0]
+        for duration in (3, 5, 10, 15):
+            try:
+                made = plan(Gpu(memory, has_fp8), duration=duration)
+            except ConfigError:
+                continue
+            fitting.append(duration)
+            assert made.peak_bytes <= memory * GB
+        longest.append(fitting[-1])
+    assert longest[0] <= longest[1]
+
+
+def run(*words):
+    (verb,) = VERBS
+    parser = argparse.ArgumentParser()
+    verb.configure(parser)
+    return verb.run(parser.parse_args(words))
+
+
+def test_the_table_shows_components_stages_and_peak(capsys):
+    assert run("--gpu-gb", "24") == 0
+    shown = capsys.readouterr().out
+    for word in ("text encoder", "1080p_sr", "fp8", "swapped", "GB in decode", "peak"):
+        assert word in shown
+
+
+def test_the_plan_as_json(capsys):
+    assert run("--gpu", "a100", "--tier", "1080P", "--tier", "256P", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["components"][0] == {
+        "name": "text encoder", "stage": "text", "format": "bf16", "place": "offloaded", "num_bytes": 18_483_411_968,
+        "working_bytes": 792_781_141,
+    }  # fmt: skip
+    assert facts["peak_bytes"] == max(facts["stage_bytes"].values()) < 80 * GB

@@ -1,0 +1,55 @@
+"""Sizes of the presets against the numbers of the model specification."""
+
+from __future__ import annotations
+
+import pytest
+
+from hhray.cost import CostModel, step_flops, stream_tokens
+from hhray.errors import ConfigError
+from hhray.geometry import ClipGeometry, Ratio, Resolution
+from hhray.model_size import PRESETS, preset
+
+
+def test_the_15b_preset_has_the_published_widths():
+    size = preset("15b")
+    assert (size.num_layers, size.num_edge, size.hidden, size.num_kv_heads) == (40, 4, 5120, 8)
+    assert size.qkv_rows == 7208
+    assert size.swiglu_width == 13652
+    assert size.gelu_width == 20480
+    assert size.attention_width == 5120
+    assert size.weights_per_token() == 10_912_645_120
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_edges_are_at_both_ends_and_gelu_only_at_the_first(name):
+    size = preset(name)
+    edges = [layer for layer in range(size.num_layers) if size.is_edge(layer)]
+    assert edges == [*range(size.num_edge), *range(size.num_layers - size.num_edge, size.num_layers)]
+    assert [layer for layer in range(size.num_layers) if size.uses_gelu(layer)] == [*range(size.num_edge)]
+
+
+def test_tiny_has_the_real_layers_and_kv_heads():
+    size = preset("tiny")
+    assert (size.num_layers, size.num_edge, size.num_kv_heads, size.hidden) == (40, 4, 8, 128)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="no model preset '16b'; there are: tiny, pico, 15b"):
+        preset("16b")
+
+
+def test_a_token_of_the_15b_model_costs_21_83_gigaflop_a_step_besides_attention():
+    size = preset("15b")
+    assert step_flops(size, 1000) == 2 * 10_912_645_120 * 1000 + 4 * 1000**2 * 5120 * 40
+
+
+def test_seconds_follow_ranks_items_and_pixels():
+    geometry = ClipGeometry(Resolution.P720, Ratio.R16_9, 5)
+    assert stream_tokens(geometry.base_grid, geometry.audio_latents) == 3584 + 125 + 64
+    cost = CostModel(preset("tiny"), 1e10, 1e7)
+    one = cost.step_seconds(geometry)
+    assert one == step_flops(preset("tiny"), 3773) / 1e10
+    assert cost.step_seconds(geometry, ranks=2) == pytest.approx(one / 2, rel=1e-12)
+    assert cost.step_seconds(geometry, items=3) == pytest.approx(3 * one, rel=1e-12)
+    assert cost.decode_seconds(geometry) == 1280 * 720 * 125 / 1e7
+    assert cost.gpu_seconds(geometry) == pytest.approx(8 * one + cost.decode_seconds(geometry), rel=1e-12)

@@ -1,0 +1,118 @@
+"""Settings: where a value comes from, and what is said about a bad one."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel
+
+from hhray.errors import ConfigError
+from hhray.settings import Settings, load_settings
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text: str):
+        path = tmp_path / "hhray.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_the_environment_beats_defaults_the_file_beats_it_and_code_beats_both(config, monkeypatch):
+    assert load_settings().engine.ranks == 2
+    monkeypatch.setenv("HHRAY_ENGINE__RANKS", "4")
+    monkeypatch.setenv("HHRAY_ENGINE__REPLICAS", "3")
+    assert load_settings().engine.ranks == 4
+    file = config("engine: {ranks: 8}")
+    assert (load_settings(file).engine.ranks, load_settings(file).engine.replicas) == (8, 3)
+    assert load_settings(file, {"engine": {"ranks": 1}}).engine.ranks == 1
+
+
+def test_code_and_file_are_merged_field_by_field(config):
+    settings = load_settings(config("engine: {ranks: 8, preset: pico}"), {"engine": {"ranks": 1}})
+    assert (settings.engine.ranks, settings.engine.preset) == (1, "pico")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("engin: {ranks: 2}", "engin: Extra inputs"),
+        ("engine: {rank: 2}", r"engine\.rank: Extra inputs"),
+        ("engine: {ranks: two}", r"engine\.ranks: Input should be a valid integer"),
+        ("http: {port: 70000}", r"http\.port: Input should be less than or equal to 65535"),
+        ("engine: {device: tpu}", r"engine\.device: String should match"),
+        ("- a list", "expected a mapping of settings, found list"),
+        ("engine: {", "cannot read settings"),
+    ],
+)
+def test_a_bad_file_is_refused_with_field_and_file(config, text, expected):
+    file = config(text)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_settings(file)
+    assert str(file) in caught.value.message
+
+
+def test_a_missing_file_is_refused_with_its_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_settings(tmp_path / "nowhere.yaml")
+
+
+def test_a_misspelt_nested_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("HHRAY_ENGINE__RANK", "2")
+    with pytest.raises(ConfigError, match=r"engine\.rank"):
+        load_settings()
+
+
+def test_an_empty_file_means_the_defaults(config):
+    assert load_settings(config("")) == Settings()
+
+
+def test_every_field_is_documented():
+    def undocumented(model: type[BaseModel], path: str = "") -> list[str]:
+        missing = []
+        for name, info in model.model_fields.items():
+            if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+                missing += undocumented(info.annotation, f"{path}{name}.")
+                missing += [] if info.annotation.__doc__ else [path + name]
+            elif not info.description:
+                missing.append(path + name)
+        return missing
+
+    assert undocumented(Settings) == []
+
+
+def test_paths_lie_under_the_data_directory_unless_named(tmp_path):
+    settings = load_settings(overrides={"data_dir": str(tmp_path)})
+    assert settings.sqlite_file == tmp_path / "tasks.sqlite3"
+    assert settings.artifact_dir == tmp_path / "artifacts"
+    assert settings.keys_file == tmp_path / "keys.json"
+    named = load_settings(overrides={"data_dir": str(tmp_path), "store": {"sqlite_path": "/elsewhere/t.db"}})
+    assert str(named.sqlite_file) == "/elsewhere/t.db"
+
+
+def test_settings_come_back_from_plain_values_with_their_secret_but_without_the_clients_key(tmp_path):
+    settings = load_settings(
+        overrides={
+            "data_dir": str(tmp_path),
+            "keys": {"secret": "s3"},
+            "client": {"api_key": "hh-1"},
+            "hub": {"huggingface_token": "hf-9"},
+        }
+    )
+    args = settings.to_args()
+    assert Settings(**args).keys.secret.get_secret_value() == "s3"
+    others = {"client", "hub"}
+    assert Settings(**args).model_dump(exclude=others) == settings.model_dump(exclude=others)
+    assert "hh-1" not in str(args)
+    assert "hf-9" not in str(args)
+
+
+def test_secrets_do_not_show(tmp_path):
+    settings = load_settings(
+        overrides={"keys": {"secret": "s3cret"}, "client": {"api_key": "hh-1"}, "hub": {"huggingface_token": "hf-9"}}
+    )
+    assert "hf-9" not in repr(settings) + settings.model_dump_json()
+    assert "s3cret" not in repr(settings)
+    assert "hh-1" not in repr(settings)
+    assert "hh-1" not in settings.model_dump_json()
