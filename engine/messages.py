@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hhray.geometry import ClipGeometry, Ratio, Resolution
+from hhray.geometry import FRAMES_PER_SECOND, ClipGeometry, Ratio, Resolution
+from hhray.request import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,13 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClipJob:
-    """One clip to make. `image_path` is a local file the server wrote; empty for text-to-video."""
+    """One clip to make. Paths are those of local files the server wrote.
+
+    `prompt` is what the model reads. `images` are the first frame (i2v) or the references (r2v, video-edit) in the
+    client's order; `video_path` is the source of an edit, `sound_path` sound that drives the clip, empty where there is
+    none. `keep_sound` holds the source video's sound and delivers its own track. `seconds` is the length delivered,
+    at most `duration`; 0 means all of it.
+    """
 
     task_id: str
     prompt: str
@@ -31,11 +38,21 @@ class ClipJob:
     resolution: str
     ratio: str
     duration: int
-    image_path: str = ""
+    mode: str = Mode.T2V.value
+    images: tuple[str, ...] = ()
+    video_path: str = ""
+    sound_path: str = ""
+    keep_sound: bool = False
+    seconds: float = 0.0
 
     @property
     def geometry(self) -> ClipGeometry:
         return ClipGeometry(Resolution(self.resolution), Ratio(self.ratio), self.duration)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames delivered, 25 a second."""
+        return round(FRAMES_PER_SECOND * (self.seconds or self.duration))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,25 @@ class MediaType(StrEnum):
     VIDEO = "video"
 
 
+class AudioSetting(StrEnum):
+    """Sound of an edited video: made anew, or that of the source."""
+
+    AUTO = "auto"
+    ORIGIN = "origin"
+
+
+class Language(StrEnum):
+    """Languages the model speaks in step with lips (model specification 7)."""
+
+    ENGLISH = "English"
+    MANDARIN = "Mandarin"
+    CANTONESE = "Cantonese"
+    JAPANESE = "Japanese"
+    KOREAN = "Korean"
+    GERMAN = "German"
+    FRENCH = "French"
+
+
 class Media(BaseModel):
     """One media file.
 
@@ -46,7 +65,10 @@ class Media(BaseModel):
 class ClipRequest(BaseModel):
     """One clip, fully resolved: every default filled in, the seed drawn, so that another attempt repeats it.
 
-    `ratio` of an image-to-video request is 16:9 until its picture has been fetched; then it is the nearest of the menu.
+    `ratio` of a request with a first frame or a source video is 16:9 until that has been fetched; then it is the
+    nearest of the menu. `source_seconds` is the length of a source video, 0 until it has been fetched; `duration` is
+    then the whole seconds of the clip that holds it, at most 15. `prompt` is what the client wrote; what the model
+    reads is made of it by hhray.prompting.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +82,18 @@ class ClipRequest(BaseModel):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     watermark: bool = True
     media: tuple[Media, ...] = ()
+    language: Language | None = None
+    dialogue: str = ""
+    audio_setting: AudioSetting = AudioSetting.AUTO
+    strict_capabilities: bool = False
+    source_seconds: float = 0.0
+
+    @property
+    def output_seconds(self) -> float:
+        """Seconds of the delivered clip: `duration`, or those of the video that is edited, the first 15 of them."""
+        if self.mode is Mode.VIDEO_EDIT and self.source_seconds:
+            return min(self.source_seconds, float(self.duration))
+        return float(self.duration)
 
     @property
     def geometry(self) -> ClipGeometry:

@@ -9,27 +9,13 @@ first frame and from given audio; references and edits were not trained (model s
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
+from hhray.capabilities import Capabilities
 from hhray.errors import ConfigError
 
 FILE_NAME = "hhray.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """Modes a checkpoint was trained for: from text, first frame, audio, reference images, and editing a video."""
-
-    t2v: bool = True
-    i2v: bool = True
-    a2v: bool = True
-    r2v: bool = False
-    edit: bool = False
-
-    def names(self) -> tuple[str, ...]:
-        """The modes it was trained for."""
-        return tuple(name for name, able in asdict(self).items() if able)
 
 
 def read_capabilities(folder: Path, root: Path | None = None) -> Capabilities:

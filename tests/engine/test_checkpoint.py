@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.checkpoint.capabilities import Capabilities, read_capabilities
+from engine.checkpoint.capabilities import read_capabilities
 from engine.checkpoint.names import Layout, Part, find_release
 from engine.weights import build_model, load_model
+from hhray.capabilities import Capabilities
 from hhray.errors import ConfigError
 from hhray.model_size import preset
 
