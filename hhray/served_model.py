@@ -44,7 +44,7 @@ class ServedModel:
     decode. `guided` base weights take 32 steps of two forward passes, distilled ones 8 of one."""
 
     size: ModelSize
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default_factory=Capabilities)
     ladder: dict[Resolution, Stage] = field(default_factory=dict)
     guided: bool = False
 

@@ -255,7 +255,7 @@ from pathlib import Path
 import psutil, torch
 from engine.checkpoint.load import load_tensors
 folder, dtype = Path(sys.argv[1]), getattr(torch, sys.argv[2])
-expected = {f"w{i}": torch.empty(10_000_000, 1, dtype=dtype, device="meta") for i in range(8)}
+expected = {f"w{i}": torch.empty(10_000_000, 1, dtype=dtype, device="meta") for i in range(12)}
 load_tensors(folder / "warm", {"w0": torch.empty(8, 1, device="meta")}, torch.device("cpu"), "warm")
 process, peak, done = psutil.Process(), 0, threading.Event()
 before = process.memory_info().rss
@@ -275,14 +275,15 @@ print(peak - before - result)
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_loading_needs_little_memory_beyond_the_result(tmp_path, dtype):
-    # 320 MB in one file; a memory map or a whole-file read would show as 320 MB beyond the result
+    # 480 MB in one file; a memory map or a whole-file read would show as 480 MB beyond the result
     (tmp_path / "big").mkdir()
     (tmp_path / "warm").mkdir()
-    save_file({f"w{index}": torch.full((10_000_000, 1), 0.5) for index in range(8)}, tmp_path / "big/m.safetensors")
+    save_file({f"w{index}": torch.full((10_000_000, 1), 0.5) for index in range(12)}, tmp_path / "big/m.safetensors")
     save_file({"w0": torch.zeros(8, 1)}, tmp_path / "warm/m.safetensors")
     command = [sys.executable, "-c", MEASURE, str(tmp_path), dtype]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     extra = int(done.stdout)
     print(f"peak beyond the result: {extra / 1e6:.0f} MB")
-    assert extra < 150_000_000  # a few buffers of 8 MiB for each of 4 threads, and what they start
+    # a few buffers of 8 MiB for each of 4 threads, and what they start: 60 to 152 MB were seen on several machines
+    assert extra < 300_000_000
