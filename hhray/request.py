@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
 
 MAX_SEED = 2**31 - 1
+# What a server of ours reads of the pictures inside one request (data URIs), all together. More is sent by URL.
+MAX_INLINE_BYTES = 64_000_000
 
 
 class Mode(StrEnum):

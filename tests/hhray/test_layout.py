@@ -19,6 +19,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PUBLIC_NAMES = {
     "hhray": "",
     "hhray.__main__": "",
+    "hhray.capabilities": "Capabilities FALLBACKS",
     "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
     "hhray.client": "CREATE_PATH Client SUBMIT_ATTEMPTS TASKS_PATH default_model",
     "hhray.client_http": "MAX_DOWNLOAD_REDIRECTS MAX_PAUSE_SECONDS MAX_RETRY_AFTER_SECONDS Wire is_passing "
@@ -41,7 +42,9 @@ PUBLIC_NAMES = {
     "QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS VIDEO_CHANNELS preset",
     "hhray.plan_verbs": "VERBS",
-    "hhray.request": "ClipRequest MAX_SEED Media MediaType Mode ShapeKey",
+    "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
+    "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
+    "hhray.served_model": "DISTILLED_STEPS EDIT_STEP GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.settings": "ClientSettings EngineSettings HttpSettings HubSettings KeySettings MediaSettings RouterSettings "
     "Settings StoreSettings load_settings",
     "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
