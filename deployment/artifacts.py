@@ -1,7 +1,7 @@
 """Files of tasks - inputs and clips - and the signed paths they are downloaded by.
 
-Keys are made by the server only: `inputs/<task>/0` and `clips/<task>/<attempt>.mp4`. A clip's key names the attempt, so
-that two owners of one task never write the same file.
+Keys are made by the server only: `inputs/<task>/<index>` and `clips/<task>/<attempt>.mp4`. A clip's key names the
+attempt, so that two owners of one task never write the same file.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from hhray.tasks import Artifact
 
 _KEY = re.compile(r"[a-z]+/[0-9a-f-]{36}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _TASK_ID = re.compile(r"[0-9a-f-]{36}")
 _KINDS = ("inputs", "clips")
+
+Fill = Callable[[BinaryIO], object]
 
 
 def input_key(task_id: str, index: int = 0) -> str:
@@ -41,6 +43,9 @@ class ArtifactStore(Protocol):
 
     def put_bytes(self, key: str, data: bytes) -> Artifact:
         """The same for bytes in memory."""
+
+    def put_stream(self, key: str, fill: Fill) -> Artifact:
+        """The same for bytes that come piece by piece: `fill` writes them; what it raises leaves no file."""
 
     def local_path(self, key: str) -> Path:
         """Where the file can be read on this machine; it need not be there."""
@@ -69,10 +74,31 @@ class DirectoryArtifacts:
         self._secret = secret
 
     def put_file(self, key: str, path: Path) -> Artifact:
-        return self._put(key, lambda target: _copy(path, target))
+        def copy(writer: BinaryIO) -> None:
+            with path.open("rb") as reader:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+
+        return self.put_stream(key, copy)
 
     def put_bytes(self, key: str, data: bytes) -> Artifact:
-        return self._put(key, lambda target: _write(data, target))
+        return self.put_stream(key, lambda writer: writer.write(data))
+
+    def put_stream(self, key: str, fill: Fill) -> Artifact:
+        path = self.local_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            with temporary.open("xb") as writer:
+                fill(writer)
+                writer.flush()
+                os.fsync(writer.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Artifact(key, digest, os.fstat(file.fileno()).st_size)
 
     def local_path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -108,34 +134,6 @@ class DirectoryArtifacts:
     def _signature(self, key: str, expires: str) -> str:
         message = f"artifact:{key}\n{expires}".encode("utf-8", "replace")
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-
-    def _put(self, key: str, fill: Callable[[Path], None]) -> Artifact:
-        path = self.local_path(key)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            fill(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_directory(path.parent)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Artifact(key, digest, os.fstat(file.fileno()).st_size)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("xb") as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
-        writer.flush()
-        os.fsync(writer.fileno())
-
-
-def _write(data: bytes, target: Path) -> None:
-    with target.open("xb") as writer:
-        writer.write(data)
-        writer.flush()
-        os.fsync(writer.fileno())
 
 
 def _sync_directory(path: Path) -> None:

@@ -14,6 +14,7 @@ from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
 from deployment.store.sqlite import SqliteStore
 from deployment.web import Services, create_app
+from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ logger = logging.getLogger("ray.serve")
 class ApiIngress:
     """Wires store, artifacts, keys and intake to the web application."""
 
-    def __init__(self, settings: Settings, router: DeploymentHandle) -> None:
+    def __init__(self, settings: Settings, served: ServedModel, router: DeploymentHandle) -> None:
         self._router = router
         secret = server_secret(settings)
         store = SqliteStore(settings.sqlite_file)
@@ -36,7 +37,14 @@ class ApiIngress:
         threading.Thread(target=intake.serve, args=(self._stop,), name="media-intake", daemon=True).start()
         keys = KeyRing(settings.keys_file, secret)
         self._services = Services(
-            settings=settings, store=store, artifacts=artifacts, keys=keys, cost=cost, kick=self._kick, intake=intake
+            settings=settings,
+            served=served,
+            store=store,
+            artifacts=artifacts,
+            keys=keys,
+            cost=cost,
+            kick=self._kick,
+            intake=intake,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

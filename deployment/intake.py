@@ -1,34 +1,36 @@
 """Media intake: the stage between create and the queue.
 
-It fetches what a request refers to, checks the bytes, fills in what depends on them (ratio and cost of an
-image-to-video clip) and makes the task claimable, or FAILED with a sentence for the client.
+It fetches what a request refers to, checks the bytes, fills in what depends on them (the ratio of a first frame, ratio
+and length of a video to edit, the cost) and makes the task claimable, or FAILED with a sentence for the client.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from deployment.artifacts import ArtifactStore, input_key
-from deployment.safe_fetch import fetch
+from deployment.media_checks import check_picture, check_video, with_picture, with_video
+from deployment.safe_fetch import FetchLimits, fetch
 from deployment.store.base import TaskStore
 from engine.picture import probe_picture
+from engine.source_video import VideoFacts, probe_video
 from hhray.cost import CostModel
-from hhray.errors import HhrayError, InvalidParameter, RequestError, StoreUnavailable
-from hhray.geometry import Size, nearest_ratio
-from hhray.request import ClipRequest, Media
+from hhray.errors import HhrayError, RequestError, StoreUnavailable
+from hhray.geometry import Size
+from hhray.request import ClipRequest, Media, MediaType, Mode
 from hhray.settings import Settings
 from hhray.tasks import Task
 
 logger = logging.getLogger("ray.serve")
 
-MIN_SIDE = 300
-MAX_ASPECT = 2.5
 NUM_FETCHERS = 4
 POLL_SECONDS = 2.0
-# A claim outlives the download by this: a resolver that hangs, a slow disk, a busy database.
-LEASE_MARGIN_SECONDS = 30.0
+# A claim outlives the work by this: a queue for the decoder, a slow disk, a busy database.
+LEASE_MARGIN_SECONDS = 60.0
 
 
 class MediaIntake:
@@ -48,6 +50,8 @@ class MediaIntake:
         self._work = threading.Semaphore(0)
         # One at a time: a picture of the largest size allowed takes some 200 MB while it is decoded.
         self._decoding = threading.Lock()
+        # The same for videos, whose decoder runs in a process of its own: it must not hold up the pictures.
+        self._probing = threading.Lock()
 
     def serve(self, stop: threading.Event) -> None:
         """Work until `stop` is set; several fetchers, so that one slow server does not hold up the others' media."""
@@ -72,19 +76,20 @@ class MediaIntake:
         Raises:
             StoreUnavailable, OSError: ours; the claim runs out and the task is tried again.
         """
-        lease_seconds = self._settings.timeout_seconds + LEASE_MARGIN_SECONDS
+        settings = self._settings
+        lease_seconds = settings.task_timeout_seconds + settings.probe_seconds + LEASE_MARGIN_SECONDS
         task = self._store.claim_media(self._owner, lease_seconds)
         if task is None:
             return False
         try:
             request = self._complete(task)
         except RequestError as error:
-            self._fail(task, error.code, f"input.media[0].url: {error.message}")
+            self._fail(task, error.code, error.message)
         except (StoreUnavailable, OSError):
             raise
-        except Exception as error:  # a picture that trips our code would come back for ever
+        except Exception as error:  # a file that trips our code would come back for ever
             logger.exception("task %s: media could not be handled", task.task_id)
-            self._fail(task, HhrayError.code, f"The server failed to read the picture ({type(error).__name__}).")
+            self._fail(task, HhrayError.code, f"The server failed to read the media ({type(error).__name__}).")
         else:
             gpu_seconds = self._cost.gpu_seconds(request.geometry)
             if self._store.media_ready(task.task_id, self._owner, request, gpu_seconds):
@@ -106,33 +111,59 @@ class MediaIntake:
             self._artifacts.delete_task(task.task_id)
 
     def _complete(self, task: Task) -> ClipRequest:
-        """The request with its media in the artifact store and everything that depends on it filled in."""
-        media = tuple(self._bring_in(task.task_id, index, item) for index, item in enumerate(task.request.media))
-        with self._decoding:
-            size = probe_picture(self._artifacts.local_path(media[0].key), self._settings.max_pixels)
-        check_picture_size(size)
-        return task.request.model_copy(update={"media": media, "ratio": nearest_ratio(size)})
+        """The request with its media in the artifact store and everything that depends on it filled in.
 
-    def _bring_in(self, task_id: str, index: int, item: Media) -> Media:
-        if item.key:
-            return item
-        data = fetch(
-            item.url,
-            max_bytes=self._settings.max_bytes,
-            timeout_seconds=self._settings.timeout_seconds,
-            max_redirects=self._settings.max_redirects,
-            allowed_private=self._settings.allowed_private,
+        Raises:
+            RequestError: the message begins with the path of the field that is wrong.
+        """
+        request, media = task.request, list(task.request.media)
+        deadline = time.monotonic() + self._settings.task_timeout_seconds
+        facts: VideoFacts | None = None
+        for index, item in enumerate(media):
+            with _named(f"input.media[{index}].url"):
+                key = item.key or self._fetch(input_key(task.task_id, index), item, deadline)
+                media[index] = item.model_copy(update={"key": key})
+                if item.type is MediaType.VIDEO:
+                    facts = self._look_at_video(key)
+                else:
+                    request = with_picture(request, self._look_at_picture(key, request.mode))
+        if facts is not None:
+            request = with_video(request, facts)
+        return request.model_copy(update={"media": tuple(media)})
+
+    def _fetch(self, key: str, item: Media, deadline: float) -> str:
+        """Download a file straight to the disk. Returns `key`, where it lies."""
+        settings, is_video = self._settings, item.type is MediaType.VIDEO
+        left = max(0.001, deadline - time.monotonic())
+        limits = FetchLimits(
+            max_bytes=settings.max_video_bytes if is_video else settings.max_bytes,
+            timeout_seconds=left if is_video else min(left, settings.timeout_seconds),
+            max_redirects=settings.max_redirects,
+            allowed_private=settings.allowed_private,
         )
-        return item.model_copy(update={"key": self._artifacts.put_bytes(input_key(task_id, index), data).key})
+        accept = "video/*" if is_video else "image/*"
+        return self._artifacts.put_stream(key, lambda file: fetch(item.url, file.write, limits, accept)).key
+
+    def _look_at_picture(self, key: str, mode: Mode) -> Size:
+        with self._decoding:
+            size = probe_picture(self._artifacts.local_path(key), self._settings.max_pixels)
+        check_picture(size, mode)
+        return size
+
+    def _look_at_video(self, key: str) -> VideoFacts:
+        settings = self._settings
+        with self._probing:
+            path = self._artifacts.local_path(key)
+            facts = probe_video(path, memory_bytes=settings.probe_bytes, seconds=settings.probe_seconds)
+        check_video(facts)
+        return facts
 
 
-def check_picture_size(size: Size) -> None:
-    """Refuse a first frame that is too small or too long for its width.
-
-    Raises:
-        InvalidParameter: the sentence names size and limits.
-    """
-    if min(size.width, size.height) < MIN_SIDE:
-        raise InvalidParameter(f"expected a picture of at least {MIN_SIDE}x{MIN_SIDE} pixels, but it is {size}.")
-    if not 1 / MAX_ASPECT <= size.aspect <= MAX_ASPECT:
-        raise InvalidParameter(f"expected an aspect ratio from 1:{MAX_ASPECT} to {MAX_ASPECT}:1, but it is {size}.")
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Errors of the client's that are raised inside begin with the field's path."""
+    try:
+        yield
+    except RequestError as error:
+        error.args = (f"{path}: {error.message}", *error.args[1:])
+        raise

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import httpx
 
@@ -21,46 +22,57 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_ADDRESSES = 4
 
 
-def fetch(
-    url: str, *, max_bytes: int, timeout_seconds: float, max_redirects: int, allowed_private: Collection[str]
-) -> bytes:
-    """The body at `url`. Blocks; must not be called from an event loop.
+Write = Callable[[bytes], object]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What one download may take. `allowed_private` holds host:port pairs that may lie in a private network."""
+
+    max_bytes: int
+    timeout_seconds: float
+    max_redirects: int
+    allowed_private: Collection[str] = ()
+
+
+def fetch(url: str, write: Write, limits: FetchLimits, accept: str = "*/*") -> None:
+    """Feed the body at `url` to `write`, piece by piece. Blocks; must not be called from an event loop.
+
+    When it raises, `write` may have got a part of the body.
 
     Raises:
         MediaError: InputDownloadFailed, with a sentence for the client; TooLarge beyond `max_bytes`.
     """
-    return asyncio.run(_fetch_in_time(url, max_bytes, timeout_seconds, max_redirects, allowed_private))
+    asyncio.run(_fetch_in_time(url, write, limits, accept))
 
 
-async def _fetch_in_time(
-    url: str, max_bytes: int, timeout_seconds: float, max_redirects: int, allowed_private: Collection[str]
-) -> bytes:
+async def _fetch_in_time(url: str, write: Write, limits: FetchLimits, accept: str) -> None:
     try:
-        async with asyncio.timeout(timeout_seconds):
-            return await _follow(url, max_bytes, max_redirects, allowed_private)
+        async with asyncio.timeout(limits.timeout_seconds):
+            await _follow(url, write, limits, accept)
     except TimeoutError:
-        raise _failed(f"the download took longer than {timeout_seconds:g} seconds") from None
+        raise _failed(f"the download took longer than {limits.timeout_seconds:.3g} seconds") from None
 
 
-async def _follow(text: str, max_bytes: int, max_redirects: int, allowed_private: Collection[str]) -> bytes:
-    url = _judged(text, allowed_private, "the address is not allowed")
-    for _ in range(max_redirects + 1):
-        answer = await _get(url, max_bytes, allowed_private)
-        if isinstance(answer, bytes):
-            return answer
-        target = _judged(str(answer), allowed_private, "the server redirects to an address that is not allowed")
+async def _follow(text: str, write: Write, limits: FetchLimits, accept: str) -> None:
+    url = _judged(text, limits.allowed_private, "the address is not allowed")
+    for _ in range(limits.max_redirects + 1):
+        answer = await _get(url, write, limits, accept)
+        if answer is None:
+            return
+        target = _judged(str(answer), limits.allowed_private, "the server redirects to an address that is not allowed")
         if url.scheme == "https" and target.scheme == "http":
             raise _failed("the server redirects from https to http")
         url = target
-    raise _failed(f"the server redirects more than {max_redirects} times")
+    raise _failed(f"the server redirects more than {limits.max_redirects} times")
 
 
-async def _get(url: httpx.URL, max_bytes: int, allowed_private: Collection[str]) -> bytes | httpx.URL:
-    """One request: the body, or where the answer redirects to. Tries the host's addresses in turn."""
-    addresses = await _resolve(url, allowed_private)
+async def _get(url: httpx.URL, write: Write, limits: FetchLimits, accept: str) -> httpx.URL | None:
+    """One request: where the answer redirects to, None when the body is written. Tries the host's addresses in turn."""
+    addresses = await _resolve(url, limits.allowed_private)
     for address in addresses[:_MAX_ADDRESSES]:
         try:
-            return await _get_from(address, url, max_bytes)
+            return await _get_from(address, url, write, limits, accept)
         except httpx.ConnectError:
             continue
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -68,13 +80,13 @@ async def _get(url: httpx.URL, max_bytes: int, allowed_private: Collection[str])
     raise _failed("no connection to the server")
 
 
-async def _get_from(address: str, url: httpx.URL, max_bytes: int) -> bytes | httpx.URL:
+async def _get_from(address: str, url: httpx.URL, write: Write, limits: FetchLimits, accept: str) -> httpx.URL | None:
     host = url.raw_host.decode("ascii")
     pinned = url.copy_with(host=address, fragment=None)
     headers = {
         "host": url.netloc.decode("ascii"),
         "user-agent": "hhray",
-        "accept": "image/*",
+        "accept": accept,
         "accept-encoding": "identity",  # a compressed body could be far larger than what is counted
     }
     # A client of its own for each hop: no cookie, proxy, netrc or pooled connection is carried over.
@@ -86,12 +98,13 @@ async def _get_from(address: str, url: httpx.URL, max_bytes: int) -> bytes | htt
             return _joined(url, response.headers["location"])
         if response.status_code != 200:
             raise _failed(f"the server answered with status {response.status_code}, expected 200")
-        body = bytearray()
+        num_bytes = 0
         async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > max_bytes:
-                raise MediaError("TooLarge", f"expected a file of at most {max_bytes} bytes; it is larger")
-        return bytes(body)
+            num_bytes += len(chunk)
+            if num_bytes > limits.max_bytes:
+                raise MediaError("TooLarge", f"expected a file of at most {limits.max_bytes} bytes; it is larger")
+            write(chunk)
+        return None
 
 
 async def _resolve(url: httpx.URL, allowed_private: Collection[str]) -> list[str]:

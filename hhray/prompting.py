@@ -1,8 +1,8 @@
 """From what a client wrote to the text the model reads. Pure, but for the operator's own rewriter.
 
 The open weights were trained on a paragraph about the scene, one that begins "Dialogue:" and one that begins
-"Background Sound:" (model specification 4.1). A prompt that needs neither is passed on as it is, byte for byte. Pictures
-are named in one form, `[Image N]`, numbered as the reference images of the request.
+"Background Sound:" (model specification 4.1). A prompt that needs neither is passed on as it is, byte for byte.
+Pictures are named in one form, `[Image N]`, numbered as the reference images of the request.
 """
 
 from __future__ import annotations

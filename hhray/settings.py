@@ -88,10 +88,16 @@ class MediaSettings(_Group):
         description="host:port pairs that may be fetched although their "
         "address is private; each redirect is checked anew.",
     )
-    timeout_seconds: float = Field(default=30.0, gt=0, description="Longest download of one file.")
-    max_bytes: int = Field(default=20_000_000, ge=1, description="Largest file.")
+    timeout_seconds: float = Field(default=30.0, gt=0, description="Longest download of one picture.")
+    task_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Longest download of all files of one task together, a video among them."
+    )
+    max_bytes: int = Field(default=20_000_000, ge=1, description="Largest picture file.")
+    max_video_bytes: int = Field(default=100_000_000, ge=1, description="Largest video file.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, checked before it is decoded.")
     max_redirects: int = Field(default=3, ge=0, description="Redirects followed for one file.")
+    probe_seconds: float = Field(default=20.0, gt=0, description="CPU time a look into one video may take.")
+    probe_bytes: int = Field(default=2 * 1024**3, ge=1, description="Memory a look into one video may take.")
 
 
 class KeySettings(_Group):

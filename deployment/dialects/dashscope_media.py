@@ -1,76 +1,116 @@
-"""The picture of an image-to-video request as the DashScope dialect sends it: a URL or a data URI."""
+"""The media of a request as the DashScope dialect sends them: `input.media`, by URL or as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from deployment.addresses import parse_media_url
+from deployment.dialects.dashscope_query import shown
 from hhray.errors import InvalidParameter, InvalidURL, MediaError
-from hhray.request import Media, MediaType
+from hhray.request import Media, MediaType, Mode
 from hhray.settings import MediaSettings
 
 MAX_DATA_URI_BYTES = 28_000_000
 OLDER_FIELDS = ("img_url", "first_frame_url")  # what the official command line sends
 PICTURE_TYPES = ("jpeg", "jpg", "png", "webp")
+# What each mode takes: least and most of each type. The array's order numbers the references.
+TAKEN: dict[Mode, dict[MediaType, tuple[int, int]]] = {
+    Mode.T2V: {},
+    Mode.I2V: {MediaType.FIRST_FRAME: (1, 1)},
+    Mode.R2V: {MediaType.REFERENCE_IMAGE: (1, 9)},
+    Mode.VIDEO_EDIT: {MediaType.VIDEO: (1, 1), MediaType.REFERENCE_IMAGE: (0, 5)},
+}
 _DATA_URI = re.compile(r"data:image/([A-Za-z0-9.+-]{1,40});base64,")
-# In the raw body, before it is parsed: what a picture inside the request weighs.
-_DATA_URI_IN_JSON = re.compile(rb'"data:image/[A-Za-z0-9.+-]{1,40};base64,[^"]*"')
-_EXPECTED = 'expected exactly one item {"type": "first_frame", "url": "<http(s) URL or data URI of a picture>"}'
+# In the raw body, before it is parsed: what the files inside the request weigh. Videos are counted, then refused.
+_DATA_URI_IN_JSON = re.compile(rb'"data:(?:image|video)/[A-Za-z0-9.+-]{1,40};base64,[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
-class FirstFrame:
-    """The picture a clip starts from: to be fetched (`media.url`), or its bytes (`data`), which came along."""
+class GivenMedia:
+    """A media file of a request: to be fetched (`media.url`), or its bytes (`data`), which came along."""
 
     media: Media
     data: bytes | None = None
 
 
-def data_uri_bytes(body: bytes) -> int:
-    """Bytes of a raw request body that are pictures inside it."""
+def data_uri_bytes(body: bytes | bytearray) -> int:
+    """Bytes of a raw request body that are files inside it."""
     return sum(match.end() - match.start() for match in _DATA_URI_IN_JSON.finditer(body))
 
 
-def parse_first_frame(fields: dict[str, Any], settings: MediaSettings) -> FirstFrame:
-    """The picture of an image-to-video request's `input`: `media`, or an older field.
+def parse_media(fields: dict[str, Any], mode: Mode, settings: MediaSettings) -> tuple[GivenMedia, ...]:
+    """The media of a request's `input`, in the client's order; whatever a text-to-video request carries is ignored.
 
     Raises:
         InvalidParameter, InvalidURL, MediaError: the message begins with the field's path.
     """
-    path, url = _locate(fields)
+    if not TAKEN[mode]:
+        return ()
+    return tuple(_read(path, kind, url, settings) for path, kind, url in _listed(fields, mode))
+
+
+def _listed(fields: dict[str, Any], mode: Mode) -> list[tuple[str, MediaType, object]]:
+    """Field path, type and address of each item, the numbers of each type checked."""
+    items = fields.get("media")
+    older = next((name for name in OLDER_FIELDS if fields.get(name) is not None), None)
+    if items is None and older is not None and mode is Mode.I2V:
+        return [(f"input.{older}", MediaType.FIRST_FRAME, fields[older])]
+    if items is None:
+        raise InvalidParameter(f"Field required: input.media. Expected {_expected(mode)}.")
+    if not isinstance(items, list):
+        raise InvalidParameter(f"input.media: expected {_expected(mode)}, got {shown(items)}.")
+    if len(items) > sum(most for _, most in TAKEN[mode].values()):
+        raise InvalidParameter(f"input.media: expected {_expected(mode)}, got {len(items)} items.")
+    found = [(f"input.media[{index}].url", *_item(index, item, mode)) for index, item in enumerate(items)]
+    counts = Counter(kind for _, kind, _ in found)
+    for kind, (least, most) in TAKEN[mode].items():
+        if not least <= counts[kind] <= most:
+            raise InvalidParameter(f"input.media: expected {_expected(mode)}, got {counts[kind]} {kind}.")
+    return found
+
+
+def _item(index: int, item: object, mode: Mode) -> tuple[MediaType, object]:
+    path = f"input.media[{index}]"
+    if not isinstance(item, dict):
+        raise InvalidParameter(f'{path}: expected an object {{"type": ..., "url": ...}}, got {shown(item)}.')
+    kind = item.get("type")
+    if not isinstance(kind, str) or kind not in list(TAKEN[mode]):
+        menu = " or ".join(TAKEN[mode])
+        raise InvalidParameter(f"{path}.type: expected {menu} for {mode.value}, got {shown(kind)}.")
+    return MediaType(kind), item.get("url")
+
+
+def _expected(mode: Mode) -> str:
+    numbers = [
+        f"exactly {most} {kind}" if least == most else f"{least} to {most} {kind}"
+        for kind, (least, most) in TAKEN[mode].items()
+    ]
+    first = next(iter(TAKEN[mode]))
+    return f'{" and ".join(numbers)}, as in [{{"type": "{first}", "url": "https://..."}}]'
+
+
+def _read(path: str, kind: MediaType, url: object, settings: MediaSettings) -> GivenMedia:
+    by_url_only = kind is MediaType.VIDEO
+    what = "http(s) URL of an MP4 or MOV video" if by_url_only else "http(s) URL or data URI of a picture"
+    if not isinstance(url, str) or not url:
+        raise InvalidParameter(f"{path}: expected the {what}, got {shown(url)}.")
     if url[:5].lower() == "data:":
-        return FirstFrame(Media(type=MediaType.FIRST_FRAME), _decode(path, url, settings.max_bytes))
+        if by_url_only:
+            raise InvalidURL(f"{path}: expected the {what}; a video is not taken as a data URI.")
+        return GivenMedia(Media(type=kind), _decode(path, url, settings.max_bytes))
     scheme = url.partition("://")[0].lower()
     if scheme in {"oss", "file"}:
-        raise InvalidURL(
-            f"{path}: {scheme}:// uploads are not offered by this server yet, expected an http(s) URL or a data URI."
-        )
+        raise InvalidURL(f"{path}: {scheme}:// uploads are not offered by this server yet, expected the {what}.")
     try:
         parse_media_url(url, settings.allowed_private)
     except InvalidURL as error:
         raise InvalidURL(f"{path}: {error.message}.") from error
-    return FirstFrame(Media(type=MediaType.FIRST_FRAME, url=url))
-
-
-def _locate(fields: dict[str, Any]) -> tuple[str, str]:
-    """Field path and text of the one URL."""
-    media = fields.get("media")
-    older = next((name for name in OLDER_FIELDS if fields.get(name) is not None), None)
-    if media is None and older is not None:
-        path, url = f"input.{older}", fields[older]
-    else:
-        if not isinstance(media, list) or len(media) != 1 or not isinstance(media[0], dict):
-            raise InvalidParameter(f"input.media: {_EXPECTED}.")
-        if media[0].get("type") != MediaType.FIRST_FRAME.value:
-            raise InvalidParameter(f"input.media[0].type: {_EXPECTED}.")
-        path, url = "input.media[0].url", media[0].get("url")
-    if not isinstance(url, str) or not url:
-        raise InvalidParameter(f"{path}: expected the http(s) URL or data URI of a picture.")
-    return path, url
+    return GivenMedia(Media(type=kind, url=url))
 
 
 def _decode(path: str, url: str, max_bytes: int) -> bytes:
@@ -80,7 +120,9 @@ def _decode(path: str, url: str, max_bytes: int) -> bytes:
         menu = ", ".join(f"image/{name}" for name in PICTURE_TYPES)
         raise MediaError("UnsupportedFileFormat", f"{path}: expected data:<type>;base64,<data> with a type of {menu}.")
     if len(url) > MAX_DATA_URI_BYTES:
-        raise MediaError("TooLarge", f"{path}: expected a data URI of at most {MAX_DATA_URI_BYTES} characters.")
+        raise MediaError(
+            "TooLarge", f"{path}: expected a data URI of at most {MAX_DATA_URI_BYTES} characters, got {len(url)}."
+        )
     try:
         data = base64.b64decode(url[head.end() :].encode("ascii"), validate=True)
     except (binascii.Error, UnicodeError) as error:

@@ -26,11 +26,13 @@ MODELS = {
     for model in (
         WireModel("happyhorse-1.0-t2v", Mode.T2V, _V1_0),
         WireModel("happyhorse-1.0-i2v", Mode.I2V, _V1_0),
+        WireModel("happyhorse-1.0-r2v", Mode.R2V, _V1_0),
+        WireModel("happyhorse-1.0-video-edit", Mode.VIDEO_EDIT, _V1_0),  # the hosted API has no 1.1 of it either
         WireModel("happyhorse-1.1-t2v", Mode.T2V, _V1_1),
         WireModel("happyhorse-1.1-i2v", Mode.I2V, _V1_1),
+        WireModel("happyhorse-1.1-r2v", Mode.R2V, _V1_1),
     )
 }
-UNSUPPORTED = ("happyhorse-1.0-r2v", "happyhorse-1.1-r2v", "happyhorse-1.0-video-edit")
 
 
 def find_model(name: object) -> WireModel:
@@ -38,14 +40,12 @@ def find_model(name: object) -> WireModel:
 
     Raises:
         EmptyField: none is named.
-        InvalidParameter: there is no such model, or this checkpoint cannot do what it does.
+        InvalidParameter: there is no such model.
     """
     if name is None or name == "":
         raise EmptyField("Model", f'Required parameter "model" missing from request. Expected one of {_menu()}.')
     if not isinstance(name, str):
         raise InvalidParameter(f"model: expected a string, one of {_menu()}.")
-    if name in UNSUPPORTED:
-        raise InvalidParameter(f"model: {name} is not supported by this checkpoint. Expected one of {_menu()}.")
     if name not in MODELS:
         raise InvalidParameter(f"Model not exist. Expected one of {_menu()}.")
     return MODELS[name]

@@ -11,38 +11,47 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from deployment.dialects.dashscope_media import MAX_DATA_URI_BYTES, FirstFrame, data_uri_bytes, parse_first_frame
+from deployment.dialects.dashscope_fields import (
+    read_boolean,
+    read_choice,
+    read_dialogue,
+    read_integer,
+    read_language,
+    read_prompt,
+    read_resolution,
+)
+from deployment.dialects.dashscope_media import data_uri_bytes, parse_media
 from deployment.dialects.dashscope_models import WireModel, find_model
 from deployment.dialects.dashscope_query import shown
 from hhray.errors import AccessDenied, EmptyField, IllegalInput, InvalidParameter
-from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio, Resolution
-from hhray.request import MAX_SEED, ClipRequest, Mode
+from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio
+from hhray.prompting import bound_prompt
+from hhray.request import MAX_INLINE_BYTES, MAX_SEED, AudioSetting, ClipRequest, Media, Mode
 from hhray.settings import MediaSettings
 
 MAX_BODY_BYTES = 2_000_000
-# What is read of any body: the fields, and one picture inside them.
-MAX_STREAM_BYTES = MAX_BODY_BYTES + MAX_DATA_URI_BYTES
-MAX_PROMPT_WEIGHT = 5000
-# Ideographs, which count twice: unified (with extensions), compatibility, and the planes reserved for more.
-_CJK_CHARACTER = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# What is read of any body: the fields, and the pictures inside them.
+MAX_STREAM_BYTES = MAX_BODY_BYTES + MAX_INLINE_BYTES
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class CreateCall:
-    """A create as it was asked for. `picture` holds the bytes of a data URI, None when there is none."""
+    """A create as it was asked for. `files` holds, for each of the request's media, the bytes that came along in a data
+    URI, None for one that is to be fetched."""
 
     request: ClipRequest
-    picture: bytes | None = None
+    files: tuple[bytes | None, ...] = ()
 
 
-def parse_create(body: bytes, media: MediaSettings) -> CreateCall:
+def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:
     """The body of a create call.
 
     Raises:
         RequestError: with the wire code, and a sentence that says what was expected.
     """
-    if len(body) - data_uri_bytes(body) > MAX_BODY_BYTES:
+    inline = data_uri_bytes(body)
+    if len(body) - inline > MAX_BODY_BYTES or inline > MAX_INLINE_BYTES:
         raise body_too_large()
     fields = _object(body)
     model = find_model(fields.get("model"))
@@ -56,15 +65,17 @@ def parse_create(body: bytes, media: MediaSettings) -> CreateCall:
         parameters = {}
     if not isinstance(parameters, dict):
         raise InvalidParameter(f"parameters: expected an object, got {shown(parameters)}.")
-    frame = parse_first_frame(given, media) if model.mode is Mode.I2V else None
-    return CreateCall(_request(model, given, parameters, frame), frame.data if frame else None)
+    items = parse_media(given, model.mode, media)
+    request = _request(model, given, parameters, tuple(item.media for item in items))
+    bound_prompt(request)  # refuses a prompt that names a picture which is not there
+    return CreateCall(request, tuple(item.data for item in items))
 
 
 def body_too_large() -> InvalidParameter:
     """The error for a body over the limit."""
     return InvalidParameter(
-        f"request body too large: expected at most {MAX_BODY_BYTES} bytes beside a picture given as a data URI "
-        f"(at most {MAX_DATA_URI_BYTES} bytes)."
+        f"request body too large: expected at most {MAX_BODY_BYTES} bytes beside the pictures given as data URIs, and "
+        f"at most {MAX_INLINE_BYTES} bytes of those together; give larger pictures by URL."
     )
 
 
@@ -91,7 +102,7 @@ def parse_idempotency_key(value: str | None) -> str | None:
     return value
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes | bytearray) -> dict[str, Any]:
     try:
         fields = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -102,80 +113,28 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _request(
-    model: WireModel, given: dict[str, Any], parameters: dict[str, Any], frame: FirstFrame | None
+    model: WireModel, given: dict[str, Any], parameters: dict[str, Any], media: tuple[Media, ...]
 ) -> ClipRequest:
-    ratio = _ratio(parameters) if model.mode is Mode.T2V else Ratio.R16_9
+    """What a mode does not take is ignored: the ratio where the media have one, the duration where the video has."""
+    mode, ratio, duration, audio = model.mode, Ratio.R16_9, 5, AudioSetting.AUTO
+    if mode in (Mode.T2V, Mode.R2V):
+        ratio = read_choice("ratio", parameters, ratio)
+    if mode is Mode.VIDEO_EDIT:
+        audio = read_choice("audio_setting", parameters, audio)
+    else:
+        duration = read_integer("duration", parameters, MIN_DURATION, MAX_DURATION, default=duration)
     return ClipRequest(
         model=model.name,
-        mode=model.mode,
-        prompt=_prompt(given.get("prompt"), required=model.mode is Mode.T2V),
-        resolution=_resolution(parameters, model),
+        mode=mode,
+        prompt=read_prompt(given, required=mode is not Mode.I2V),
+        resolution=read_resolution(parameters, model),
         ratio=ratio,
-        duration=_integer("duration", parameters, MIN_DURATION, MAX_DURATION, default=5),
-        seed=_integer("seed", parameters, 0, MAX_SEED, default=secrets.randbelow(MAX_SEED + 1)),
-        watermark=_boolean("watermark", parameters, default=True),
-        media=(frame.media,) if frame else (),
+        duration=duration,
+        seed=read_integer("seed", parameters, 0, MAX_SEED, default=secrets.randbelow(MAX_SEED + 1)),
+        watermark=read_boolean("watermark", parameters, default=True),
+        media=media,
+        language=read_language(parameters),
+        dialogue=read_dialogue(given),
+        audio_setting=audio,
+        strict_capabilities=read_boolean("strict_capabilities", parameters, default=False),
     )
-
-
-def _prompt(value: object, *, required: bool) -> str:
-    if value is None and not required:
-        return ""
-    if value is None:
-        raise InvalidParameter("Field required: input.prompt. Expected a text that describes the clip.")
-    if not isinstance(value, str):
-        raise InvalidParameter(f"input.prompt: expected a string, got {shown(value)}.")
-    if required and not value.strip():
-        raise InvalidParameter("input.prompt: expected a text that describes the clip, but it is empty.")
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidParameter("input.prompt: expected text without NUL characters and lone surrogates.")
-    return _truncated(value)
-
-
-def _truncated(prompt: str) -> str:
-    """The prompt up to the limit; an ideograph weighs 2, everything else 1."""
-    if len(prompt) * 2 <= MAX_PROMPT_WEIGHT:
-        return prompt
-    weight = 0
-    for index, character in enumerate(prompt):
-        weight += 2 if _CJK_CHARACTER.match(character) else 1
-        if weight > MAX_PROMPT_WEIGHT:
-            return prompt[:index]
-    return prompt
-
-
-def _resolution(parameters: dict[str, Any], model: WireModel) -> Resolution:
-    value = parameters.get("resolution")
-    if value is None:
-        return Resolution.P1080
-    if not isinstance(value, str) or value not in list(model.resolutions):
-        menu = ", ".join(model.resolutions)
-        raise InvalidParameter(f"parameters.resolution: expected one of {menu} for {model.name}, got {shown(value)}.")
-    return Resolution(value)
-
-
-def _ratio(parameters: dict[str, Any]) -> Ratio:
-    value = parameters.get("ratio")
-    if value is None:
-        return Ratio.R16_9
-    if not isinstance(value, str) or value not in list(Ratio):
-        raise InvalidParameter(f"parameters.ratio: expected one of {', '.join(Ratio)}, got {shown(value)}.")
-    return Ratio(value)
-
-
-def _integer(name: str, parameters: dict[str, Any], least: int, most: int, default: int) -> int:
-    value = parameters.get(name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidParameter(f"parameters.{name}: expected an integer from {least} to {most}, got {shown(value)}.")
-    return value
-
-
-def _boolean(name: str, parameters: dict[str, Any], *, default: bool) -> bool:
-    value = parameters.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise InvalidParameter(f"parameters.{name}: expected true or false, got {shown(value)}.")
-    return value

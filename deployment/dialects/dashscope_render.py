@@ -91,6 +91,7 @@ def _common_output(task: Task) -> Json:
 
 
 def _usage(request: ClipRequest) -> Json:
+    """Seconds that count: of the clip, and of the video it was made from (as much of it as was used)."""
     usage: Json = {
         "duration": request.duration,
         "input_video_duration": 0,
@@ -98,7 +99,14 @@ def _usage(request: ClipRequest) -> Json:
         "video_count": 1,
         "SR": int(request.resolution.value.removesuffix("P")),
     }
-    if request.mode is Mode.T2V:
+    if request.mode is Mode.VIDEO_EDIT:
+        seconds = round(request.output_seconds, 2)
+        usage |= {
+            "duration": round(2 * seconds, 2),
+            "input_video_duration": seconds,
+            "output_video_duration": seconds,
+        }
+    if request.mode in (Mode.T2V, Mode.R2V):
         usage["ratio"] = request.ratio.value
     return usage
 

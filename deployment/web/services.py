@@ -14,6 +14,7 @@ from deployment.keys import Caller, KeyRing, is_loopback
 from deployment.store.base import TaskStore
 from hhray.cost import CostModel
 from hhray.errors import AccessDenied
+from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -25,6 +26,7 @@ class Services:
     """The parts of an ingress replica. `kick` hints the router that a task became claimable; it never raises."""
 
     settings: Settings
+    served: ServedModel
     store: TaskStore
     artifacts: ArtifactStore
     keys: KeyRing

@@ -9,12 +9,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from deployment.artifacts import input_key
+from deployment.artifacts import ArtifactStore, input_key
 from deployment.dialects import dashscope
 from deployment.dialects.dashscope import CreateCall
 from deployment.keys import Caller
 from deployment.web.services import Services, request_id_of
-from hhray.errors import InvalidApiKey, Throttled
+from hhray.capabilities import Capabilities
+from hhray.errors import InvalidApiKey, InvalidParameter, Throttled
+from hhray.request import ClipRequest, Media
 from hhray.tasks import NewTask, Task
 
 logger = logging.getLogger("ray.serve")
@@ -60,7 +62,8 @@ def _create(services: Services, caller: Caller, request: Request, body: bytearra
     dashscope.check_async_header(request.headers.get("x-dashscope-async"))
     if body is None:
         raise dashscope.body_too_large()
-    call = dashscope.parse_create(bytes(body), services.settings.media)
+    call = dashscope.parse_create(body, services.settings.media)
+    _check_capabilities(services.served.capabilities, call.request)
     idempotency_key = dashscope.parse_idempotency_key(request.headers.get("idempotency-key"))
     _check_backlog(services)
     task = _insert(services, caller, call, idempotency_key, request_id_of(request))
@@ -72,6 +75,14 @@ def _create(services: Services, caller: Caller, request: Request, body: bytearra
     return JSONResponse(dashscope.render_created(task, request_id_of(request)))
 
 
+def _check_capabilities(capabilities: Capabilities, clip: ClipRequest) -> None:
+    if clip.strict_capabilities and not capabilities.trained_for(clip.mode):
+        raise InvalidParameter(
+            f"parameters.strict_capabilities: expected a mode the checkpoint was trained for "
+            f"({', '.join(capabilities.names())}), got {clip.mode.value}. Without it: {capabilities.notice(clip.mode)}"
+        )
+
+
 def _check_backlog(services: Services) -> None:
     most = services.settings.store.max_queued
     if services.store.depth().queued >= most:
@@ -79,26 +90,32 @@ def _check_backlog(services: Services) -> None:
 
 
 def _insert(services: Services, caller: Caller, call: CreateCall, idempotency_key: str | None, request_id: str) -> Task:
-    """Insert the task; a picture that came along is in the artifact store before the row can be seen."""
+    """Insert the task; pictures that came along are in the artifact store before the row can be seen."""
     task_id, clip = str(uuid.uuid4()), call.request
-    if call.picture is not None:
-        key = services.artifacts.put_bytes(input_key(task_id), call.picture).key
-        clip = clip.model_copy(update={"media": (clip.media[0].model_copy(update={"key": key}),)})
-    new = NewTask(
-        tenant=caller.tenant,
-        request=clip,
-        request_id=request_id,
-        gpu_seconds=services.cost.gpu_seconds(clip.geometry),
-        ready=not clip.media,
-        task_id=task_id,
-        ttl_seconds=services.settings.store.task_ttl_seconds,
-        idempotency_key=idempotency_key,
-        api_key_id=caller.key_id,
-    )
     inserted: Task | None = None
     try:
+        clip = clip.model_copy(update={"media": _stored(services.artifacts, task_id, call)})
+        new = NewTask(
+            tenant=caller.tenant,
+            request=clip,
+            request_id=request_id,
+            gpu_seconds=services.cost.gpu_seconds(clip.geometry),
+            ready=not clip.media,
+            task_id=task_id,
+            ttl_seconds=services.settings.store.task_ttl_seconds,
+            idempotency_key=idempotency_key,
+            api_key_id=caller.key_id,
+        )
         inserted = services.store.create(new)
         return inserted
     finally:
-        if call.picture is not None and (inserted is None or inserted.task_id != task_id):
+        if any(call.files) and (inserted is None or inserted.task_id != task_id):
             services.artifacts.delete_task(task_id)  # refused, or an older task of the same idempotency key
+
+
+def _stored(artifacts: ArtifactStore, task_id: str, call: CreateCall) -> tuple[Media, ...]:
+    """The request's media, with the keys of those that came along and lie in the store now."""
+    return tuple(
+        item if data is None else item.model_copy(update={"key": artifacts.put_bytes(input_key(task_id, at), data).key})
+        for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True))
+    )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,8 @@ from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
 from deployment.store.sqlite import SqliteStore
 from deployment.web import Services, create_app
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
 from hhray.settings import Settings
 from hhray.tasks import Task
 
@@ -81,7 +84,7 @@ def serving(settings: Settings) -> Iterator[Live]:
     cost = settings.cost_model()
     intake = MediaIntake(settings, store, artifacts, cost, "intake-test", kicked.append)
     keys = KeyRing(settings.keys_file, secret)
-    services = Services(settings, store, artifacts, keys, cost, kicked.append, intake)
+    services = Services(settings, ServedModel(preset("pico")), store, artifacts, keys, cost, kicked.append, intake)
     server = uvicorn.Server(uvicorn.Config(create_app(services), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -137,3 +140,33 @@ def picture() -> Callable[..., bytes]:
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture
+def hosted():
+    """A server of files given by path, and its host:port; a value of None redirects to a private address."""
+    files = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = files[self.path]
+            if data is None:
+                self.send_response(302)
+                self.send_header("location", "http://127.0.0.1:1/")
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield files, f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -90,7 +90,7 @@ def test_older_fields_name_the_first_frame(name):
 def test_the_bytes_of_a_data_uri_come_out_and_the_text_is_not_kept():
     media = [{"type": "first_frame", "url": "data:image/PNG;base64,AQID"}]
     call = parse("happyhorse-1.0-i2v", media=media)
-    assert call.picture == b"\x01\x02\x03"
+    assert call.files == (b"\x01\x02\x03",)
     assert call.request.media[0].url == ""
 
 

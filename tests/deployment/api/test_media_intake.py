@@ -9,7 +9,6 @@ import struct
 import threading
 import time
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from PIL import Image
@@ -39,36 +38,6 @@ def png_header(width, height):
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
-@pytest.fixture
-def hosted():
-    """A server of files given by path, and its host:port; a value of None redirects to a private address."""
-    files = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            data = files[self.path]
-            if data is None:
-                self.send_response(302)
-                self.send_header("location", "http://127.0.0.1:1/")
-                self.end_headers()
-                return
-            self.send_response(200)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield files, f"127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_picture_that_came_along_makes_the_task_claimable(live, picture):
@@ -204,7 +173,7 @@ def test_the_loop_works_on_a_hint_survives_a_fault_and_stops(live, picture, monk
 
 def test_a_picture_that_trips_our_code_fails_its_task_and_no_other(live, picture, monkeypatch, caplog):
     task_id = live.create_id(i2v(data_uri(picture())))
-    monkeypatch.setattr("deployment.intake.nearest_ratio", lambda size: 1 / 0)
+    monkeypatch.setattr("deployment.intake.with_picture", lambda request, size: 1 / 0)
     assert live.intake.run_once()
     output = live.get(task_id)["output"]
     assert (output["task_status"], output["code"]) == ("FAILED", "InternalError")

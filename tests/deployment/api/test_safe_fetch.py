@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import socket
 import threading
 import time
@@ -126,9 +125,15 @@ def start():
 
 
 def fetch(port, path, **options):
-    defaults = {"max_bytes": 1000, "timeout_seconds": 5.0, "max_redirects": 3}
     allowed = options.pop("allowed", (f"127.0.0.1:{port}",))
-    return safe_fetch.fetch(f"http://127.0.0.1:{port}/{path}", allowed_private=allowed, **(defaults | options))
+    return fetch_named(f"http://127.0.0.1:{port}/{path}", allowed_private=allowed, **({"max_redirects": 3} | options))
+
+
+def fetch_named(url, *, max_bytes=1000, timeout_seconds=5.0, max_redirects=0, allowed_private=()):
+    limits = safe_fetch.FetchLimits(max_bytes, timeout_seconds, max_redirects, allowed_private)
+    body = bytearray()
+    safe_fetch.fetch(url, body.extend, limits)
+    return bytes(body)
 
 
 def refusal(*args, code="InputDownloadFailed", **options):
@@ -207,9 +212,7 @@ def test_a_broken_connection_or_none_is_said_plainly(start):
 
 def test_a_name_that_does_not_exist_is_said_plainly():
     with pytest.raises(MediaError, match="cannot be resolved"):
-        safe_fetch.fetch(
-            "http://no-such-host.invalid/", max_bytes=1, timeout_seconds=20.0, max_redirects=0, allowed_private=()
-        )
+        fetch_named("http://no-such-host.invalid/", timeout_seconds=20.0)
 
 
 # --- names: the resolver is the one part a test cannot run for real
@@ -227,9 +230,6 @@ def resolving(monkeypatch, *addresses):
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     return asked
-
-
-fetch_named = functools.partial(safe_fetch.fetch, max_bytes=1000, timeout_seconds=5.0, max_redirects=0)
 
 
 @pytest.mark.parametrize(
