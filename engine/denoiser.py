@@ -17,8 +17,9 @@ from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
 from engine.model.dit import Attention, AudioVideoTransformer
 from engine.model.patch import patchify, unpatchify
-from engine.model.stream import ItemShape, Modality, Run, TokenStream
+from engine.model.stream import ItemShape, Run, TokenStream
 from engine.samplers.base import Draw, Sampler, Solver
+from engine.segments import Segment
 from hhray.errors import EngineFault
 from hhray.geometry import LatentGrid
 from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS
@@ -30,7 +31,7 @@ class ClipInput:
 
     `text` is [X, text channels]; `draw` gives the clip's own noise. Given values, if any: `first_frame`, [48, 1, h, w],
     is held as latent frame 0; `audio`, [A, 64], is held throughout; `video`, [48, T, h, w], is started from in place of
-    noise. `negative_text`, [X', text channels], is what guidance leads away from.
+    noise. `negative_text`, [X', text channels], is what guidance leads away from. `conditions` are read along with it.
     """
 
     grid: LatentGrid
@@ -41,10 +42,11 @@ class ClipInput:
     audio: Tensor | None = None
     video: Tensor | None = None
     negative_text: Tensor | None = None
+    conditions: tuple[Segment, ...] = ()
 
     def shape(self, text: Tensor) -> ItemShape:
         """The clip's sizes in a stream with these text features."""
-        return ItemShape(self.grid, self.audio_latents, len(text))
+        return ItemShape(self.grid, self.audio_latents, len(text), tuple(segment.shape for segment in self.conditions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Batch:
     def inputs(self) -> list[Tensor]:
         """Tensors that exist before a step and are no activations of it."""
         fixed = [tensor for branch in self.branches for tensor in (*branch.texts, *branch.rotary)]
+        fixed += [segment.payload for clip in self.clips for segment in clip.conditions]
         return [*fixed, *self.videos, *self.audios]
 
 
@@ -189,12 +192,11 @@ class Denoiser:
 
 def slice_inputs(batch: Batch, branch: Branch) -> list[Tensor]:
     """The rows of each run of this rank: video [n, 192], audio [n, 64], text [n, text channels]."""
-    sources = {
-        Modality.VIDEO: [patchify(video) for video in batch.videos],
-        Modality.AUDIO: batch.audios,
-        Modality.TEXT: branch.texts,
-    }
-    return [sources[run.modality][run.item][run.rows] for run in branch.runs]
+    rows = [
+        (patchify(video), audio, text, *(segment.payload for segment in clip.conditions))
+        for video, audio, text, clip in zip(batch.videos, batch.audios, branch.texts, batch.clips, strict=True)
+    ]
+    return [rows[run.item][run.segment][run.rows] for run in branch.runs]
 
 
 def _guided(velocity: Tensor, away: Tensor, scale: float) -> Tensor:
