@@ -31,7 +31,8 @@ class ClipInput:
 
     `text` is [X, text channels]; `draw` gives the clip's own noise. Given values, if any: `first_frame`, [48, 1, h, w],
     is held as latent frame 0; `audio`, [A, 64], is held throughout; `video`, [48, T, h, w], is started from in place of
-    noise. `negative_text`, [X', text channels], is what guidance leads away from. `conditions` are read along with it.
+    noise; `source`, of the same shape, takes the place of what the network predicts in the first `source_steps` steps, so
+    that the clip begins as that video, noised, while its sound is made from the start. `negative_text`, [X', text channels], is what guidance leads away from. `conditions` are read along with it.
     """
 
     grid: LatentGrid
@@ -43,6 +44,8 @@ class ClipInput:
     video: Tensor | None = None
     negative_text: Tensor | None = None
     conditions: tuple[Segment, ...] = ()
+    source: Tensor | None = None
+    source_steps: int = 0
 
     def shape(self, text: Tensor) -> ItemShape:
         """The clip's sizes in a stream with these text features."""
@@ -134,8 +137,13 @@ class Denoiser:
         """
         if index != batch.next_step or index >= self.sampler.num_steps:
             raise EngineFault(f"step {index} was asked for, but {batch.next_step} of {self.sampler.num_steps} is next")
-        for item, (video, audio) in enumerate(self.velocities(batch)):
-            draw, (video_solver, audio_solver) = batch.clips[item].draw, batch.solvers[item]
+        for item, (predicted, audio) in enumerate(self.velocities(batch)):
+            clip, (video_solver, audio_solver) = batch.clips[item], batch.solvers[item]
+            draw, video = clip.draw, predicted
+            if clip.source is not None and index < clip.source_steps:
+                video = (batch.videos[item] - clip.source) / self.sampler.sigmas[
+                    index
+                ]  # x0 = x - sigma v is the source
             batch.videos[item] = video_solver.step(index, batch.videos[item], video, draw)
             # held audio takes the step too, so that noise is drawn in the same order with and without it
             batch.audios[item] = audio_solver.step(index, batch.audios[item], audio, draw)
