@@ -52,9 +52,7 @@ class Call:
             InvalidParameter: from two things that exclude each other, or from too many references.
         """
         if self.image is not None and (self.references or self.video):
-            raise InvalidParameter(
-                "image: a clip starts from a first frame or from references or a video, not from both"
-            )
+            raise InvalidParameter("image: expected a first frame, or references or a video, not both")
         most = MAX_EDIT_REFERENCES if self.video else MAX_REFERENCES
         if len(self.references) > most:
             raise InvalidParameter(f"references: expected at most {most} pictures, got {len(self.references)}")

@@ -31,8 +31,10 @@ class ClipInput:
 
     `text` is [X, text channels]; `draw` gives the clip's own noise. Given values, if any: `first_frame`, [48, 1, h, w],
     is held as latent frame 0; `audio`, [A, 64], is held throughout; `video`, [48, T, h, w], is started from in place of
-    noise; `source`, of the same shape, takes the place of what the network predicts in the first `source_steps` steps, so
-    that the clip begins as that video, noised, while its sound is made from the start. `negative_text`, [X', text channels], is what guidance leads away from. `conditions` are read along with it.
+    noise. `negative_text`, [X', text channels], is what guidance leads away from; `conditions` are read along.
+
+    `source`, [48, T, h, w], takes the place of what the network predicts in the first `source_steps` steps: the clip
+    then goes on from that video, noised to the level of that step, with sound made from the start.
     """
 
     grid: LatentGrid
