@@ -11,6 +11,7 @@ from ray.serve import Application
 from deployment.clip_engine import ClipEngine
 from deployment.ingress import ApiIngress
 from deployment.keys import check_binding
+from deployment.model_on_offer import model_on_offer
 from deployment.router import Router, check_store_fits
 from hhray.settings import Settings, load_settings
 
@@ -32,14 +33,14 @@ def bind(settings: Settings) -> Application:
 
     Raises:
         ConfigError: the server would be open to the network without keys, the store does not fit the cluster, or
-            there is no such preset.
+            what is to be served is not there.
     """
     check_binding(settings)
     if ray.is_initialized():
         check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
-    settings.cost_model()  # an unknown preset is refused here, before anything starts
+    served = model_on_offer(settings)  # an unknown preset or an unfit checkpoint is refused before anything starts
     health = {"health_check_period_s": settings.health_check_seconds}
-    engines = serve.deployment(ClipEngine, **engine_options(settings), **health).bind(settings)
+    engines = serve.deployment(ClipEngine, **engine_options(settings), **health).bind(settings, served)
     router = serve.deployment(Router, ray_actor_options=SMALL, max_ongoing_requests=MANY_REQUESTS, **health)
     ingress = serve.deployment(
         serve.ingress()(ApiIngress),
@@ -49,7 +50,7 @@ def bind(settings: Settings) -> Application:
         graceful_shutdown_wait_loop_s=0.2,
         **health,
     )
-    application: Application = ingress.bind(settings, router.bind(settings, engines))
+    application: Application = ingress.bind(settings, served, router.bind(settings, engines))
     return application
 
 

@@ -19,6 +19,8 @@ from deployment.scheduling import Assignment
 from deployment.store.base import Claim
 from deployment.store.sqlite import SqliteStore
 from hhray.errors import EngineFault, RequestError, StoreUnavailable
+from hhray.prompting import load_rewriter
+from hhray.served_model import ServedModel
 from hhray.settings import Settings
 from hhray.tasks import EngineRecord
 
@@ -28,9 +30,10 @@ logger = logging.getLogger("ray.serve")
 class ClipEngine:
     """One engine replica: a CPU coordinator and W rank actors in its placement group."""
 
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._settings = settings
-        self._cost = settings.cost_model()
+    async def __init__(self, settings: Settings, served: ServedModel) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._settings, self._served = settings, served
+        self._cost = settings.cost_model(served)
+        self._rewriter = load_rewriter(settings.engine.prompt_rewriter)
         self._store = SqliteStore(settings.sqlite_file)
         self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
         self._engine_id = f"engine-{uuid.uuid4()}"
@@ -98,6 +101,7 @@ class ClipEngine:
             keeper=self._keeper,
             settings=self._settings,
             cost=self._cost,
+            rewriter=self._rewriter,
         )
 
     async def _ask_router(self, ticket: str) -> Assignment | None:
@@ -112,7 +116,7 @@ class ClipEngine:
             if self._gang is not None:
                 self._gang.close()
             try:
-                self._gang = await Gang.start(self._settings)
+                self._gang = await Gang.start(self._settings, self._served)
             except EngineFault as error:
                 self._broken = error
                 raise
@@ -124,7 +128,7 @@ class ClipEngine:
         return EngineRecord(
             engine_id=self._engine_id,
             world_size=self._settings.engine.ranks,
-            preset=self._settings.engine.preset,
+            preset=self._served.size.name,
             state=self._state if gang and gang.fault is None else "starting",  # a dead gang is not warm
             detail={"pid": os.getpid(), "rank_pids": gang.pids if gang else []},
         )

@@ -19,8 +19,10 @@ from deployment.gang import Gang
 from deployment.lease_keeper import Held, LeaseKeeper
 from deployment.store.base import Claim, TaskStore
 from engine.messages import ClipJob, StepReport
-from hhray.cost import DENOISING_STEPS, CostModel
+from hhray.cost import CostModel
 from hhray.errors import EngineFault, HhrayError, RequestError
+from hhray.prompting import Rewriter, model_text
+from hhray.request import AudioSetting, MediaType
 from hhray.settings import Settings
 from hhray.tasks import Progress, Stage
 
@@ -44,11 +46,14 @@ class ClipRun:
         keeper: LeaseKeeper,
         settings: Settings,
         cost: CostModel,
+        rewriter: Rewriter | None = None,
     ) -> None:
         self._gang, self._store, self._artifacts = gang, store, artifacts
-        self._keeper, self._settings, self._cost = keeper, settings, cost
+        self._keeper, self._settings, self._cost, self._rewriter = keeper, settings, cost, rewriter
         self._held = [keeper.hold(claim) for claim in claims]
         self._geometry = claims[0].task.request.geometry
+        # of every step, over all passes; corrected by what is measured
+        self._predicted = cost.steps_seconds(self._geometry, settings.engine.ranks, len(claims))
         self._batch_id = f"{claims[0].task.task_id}.{claims[0].fence}"
         self._stages: dict[str, float] = {}
         self._stage: Stage | None = None
@@ -85,26 +90,27 @@ class ClipRun:
 
     async def _text(self) -> None:
         self._enter(Stage.TEXT)
-        jobs = tuple(self._job(held.claim) for held in self._held)
-        await self._gang.begin(self._batch_id, jobs, self._limit(self._step_seconds()))
+        jobs = tuple([await asyncio.to_thread(self._job, held.claim) for held in self._held])
+        await self._gang.begin(self._batch_id, jobs, self._limit(self._predicted[0]))
 
     async def _denoise(self) -> None:
         """Send commands of steps, one ahead of the one that runs, until all steps are done."""
         self._enter(Stage.DENOISE)
-        seconds_per_step = self._step_seconds()
+        total = len(self._predicted)
+        correction: float | None = None
         sent, done = 0, 0
         queue: deque[asyncio.Future[StepReport]] = deque()
         try:
-            while done < DENOISING_STEPS:
-                while sent < DENOISING_STEPS and len(queue) < 2:
-                    count = self._command_length(seconds_per_step, first=sent, known=done > 0)
-                    limit = self._limit(seconds_per_step * count * (len(queue) + 1))
+            while done < total:
+                while sent < total and len(queue) < 2:
+                    count = self._command_length(sent, correction)
+                    limit = self._limit((correction or 1.0) * sum(self._predicted[done : sent + count]))
                     queue.append(self._gang.steps(self._batch_id, sent, count, limit))
                     sent += count
                 report = await queue.popleft()
                 done = report.first + report.count
-                seconds_per_step = report.seconds / report.count
-                self._report(done / DENOISING_STEPS)
+                correction = report.seconds / sum(self._predicted[report.first : done])
+                self._report(done / total)
                 self._log_command(report)
                 self._check_boundary()
         finally:
@@ -198,13 +204,16 @@ class ClipRun:
         if self._keeper.must_yield or every_lost or any(held.cancel_requested for held in self._held):
             raise Yielded
 
-    def _command_length(self, seconds_per_step: float, first: int, known: bool) -> int:
-        """Steps of the next command; one until a step of this batch has been measured."""
-        fitting = int(self._settings.engine.command_seconds / seconds_per_step) if known else 1
-        return max(1, min(fitting, DENOISING_STEPS - first))
-
-    def _step_seconds(self) -> float:
-        return self._cost.step_seconds(self._geometry, self._settings.engine.ranks, len(self._held))
+    def _command_length(self, first: int, correction: float | None) -> int:
+        """Steps of the next command: as many as fit; one until a step of this batch has been measured."""
+        if correction is None:
+            return 1
+        left = self._settings.engine.command_seconds
+        for count, seconds in enumerate(self._predicted[first:]):
+            left -= correction * seconds
+            if left < 0:
+                return max(1, count)
+        return len(self._predicted) - first
 
     def _limit(self, predicted_seconds: float) -> float:
         """Watchdog of a phase."""
@@ -217,22 +226,26 @@ class ClipRun:
             self._batch_id,
             report.first + 1,
             report.first + report.count,
-            DENOISING_STEPS,
+            len(self._predicted),
             report.seconds,
             report.bytes_exchanged,
         )
 
     def _job(self, claim: Claim) -> ClipJob:
         request = claim.task.request
-        picture = next((media.key for media in request.media if media.key), "")
+        paths = [(media.type, str(self._artifacts.local_path(media.key))) for media in request.media]
         return ClipJob(
             task_id=claim.task.task_id,
-            prompt=request.prompt,
+            prompt=model_text(request, self._rewriter),
             seed=request.seed,
             resolution=request.resolution.value,
             ratio=request.ratio.value,
             duration=request.duration,
-            image_path=str(self._artifacts.local_path(picture)) if picture else "",
+            mode=request.mode.value,
+            images=tuple(path for kind, path in paths if kind is not MediaType.VIDEO),
+            video_path=next((path for kind, path in paths if kind is MediaType.VIDEO), ""),
+            keep_sound=request.audio_setting is AudioSetting.ORIGIN,
+            seconds=request.output_seconds,
         )
 
 

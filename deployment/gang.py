@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,6 +23,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
 from hhray.errors import GangDied, PhaseTimeout, RequestError
+from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 logger = logging.getLogger("ray.serve")
@@ -89,14 +91,14 @@ class Gang:
         self._watchers = [asyncio.ensure_future(self._watch(rank, r)) for r, rank in enumerate(self._ranks)]
 
     @classmethod
-    async def start(cls, settings: Settings) -> Gang:
+    async def start(cls, settings: Settings, served: ServedModel) -> Gang:
         """Start the ranks in the current placement group, let them meet, load the model.
 
         Raises:
             GangDied: a rank failed on the way, or the start outran `engine.join_timeout_seconds`.
         """
         config, world = settings.engine, settings.engine.ranks
-        ranks = [_create_rank(settings, r) for r in range(world)]
+        ranks = [_create_rank(settings, served, r) for r in range(world)]
         try:
             async with asyncio.timeout(config.join_timeout_seconds):
                 host, port = await ranks[0].open_rendezvous.remote(config.device == "cpu")
@@ -179,17 +181,22 @@ class Gang:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _create_rank(settings: Settings, rank: int) -> Any:
+def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
     config = settings.engine
     threads = config.threads_per_rank or max(1, (os.cpu_count() or 1) // config.ranks)
     worker = WorkerConfig(
         rank=rank,
         world_size=config.ranks,
-        preset=config.preset,
+        served=served,
         device=config.device,
         threads=threads,
-        sample_rate=config.sample_rate,
         scratch_dir=str(settings.scratch_dir),
+        checkpoint=str(Path(config.checkpoint).expanduser()) if config.checkpoint else "",
+        tiers=config.tiers,
+        max_seconds=config.max_seconds,
+        decoder=config.decoder,
+        frames_per_second=config.frames_per_second,
+        sample_rate=config.sample_rate,
         max_pixels=settings.media.max_pixels,
     )
     return RankActor.options(  # type: ignore[attr-defined]

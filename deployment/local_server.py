@@ -25,6 +25,7 @@ from types import TracebackType
 import psutil
 
 from deployment.keys import check_binding
+from deployment.model_on_offer import model_on_offer
 from deployment.store.sqlite import SqliteStore
 from hhray.errors import ConfigError
 from hhray.settings import Settings
@@ -59,7 +60,7 @@ class LocalServer:
 
     def __enter__(self) -> LocalServer:
         check_binding(self.settings)
-        self.settings.cost_model()
+        model_on_offer(self.settings)
         _make_private(self.settings.home)
         self._take_lock()
         try:

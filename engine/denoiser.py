@@ -17,8 +17,9 @@ from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
 from engine.model.dit import Attention, AudioVideoTransformer
 from engine.model.patch import patchify, unpatchify
-from engine.model.stream import ItemShape, Modality, Run, TokenStream
+from engine.model.stream import ItemShape, Run, TokenStream
 from engine.samplers.base import Draw, Sampler, Solver
+from engine.segments import Segment
 from hhray.errors import EngineFault
 from hhray.geometry import LatentGrid
 from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS
@@ -30,7 +31,10 @@ class ClipInput:
 
     `text` is [X, text channels]; `draw` gives the clip's own noise. Given values, if any: `first_frame`, [48, 1, h, w],
     is held as latent frame 0; `audio`, [A, 64], is held throughout; `video`, [48, T, h, w], is started from in place of
-    noise. `negative_text`, [X', text channels], is what guidance leads away from.
+    noise. `negative_text`, [X', text channels], is what guidance leads away from; `conditions` are read along.
+
+    `source`, [48, T, h, w], takes the place of what the network predicts in the first `source_steps` steps: the clip
+    then goes on from that video, noised to the level of that step, with sound made from the start.
     """
 
     grid: LatentGrid
@@ -41,10 +45,13 @@ class ClipInput:
     audio: Tensor | None = None
     video: Tensor | None = None
     negative_text: Tensor | None = None
+    conditions: tuple[Segment, ...] = ()
+    source: Tensor | None = None
+    source_steps: int = 0
 
     def shape(self, text: Tensor) -> ItemShape:
         """The clip's sizes in a stream with these text features."""
-        return ItemShape(self.grid, self.audio_latents, len(text))
+        return ItemShape(self.grid, self.audio_latents, len(text), tuple(segment.shape for segment in self.conditions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Batch:
     def inputs(self) -> list[Tensor]:
         """Tensors that exist before a step and are no activations of it."""
         fixed = [tensor for branch in self.branches for tensor in (*branch.texts, *branch.rotary)]
+        fixed += [segment.payload for clip in self.clips for segment in clip.conditions]
         return [*fixed, *self.videos, *self.audios]
 
 
@@ -131,8 +139,13 @@ class Denoiser:
         """
         if index != batch.next_step or index >= self.sampler.num_steps:
             raise EngineFault(f"step {index} was asked for, but {batch.next_step} of {self.sampler.num_steps} is next")
-        for item, (video, audio) in enumerate(self.velocities(batch)):
-            draw, (video_solver, audio_solver) = batch.clips[item].draw, batch.solvers[item]
+        for item, (predicted, audio) in enumerate(self.velocities(batch)):
+            clip, (video_solver, audio_solver) = batch.clips[item], batch.solvers[item]
+            draw, video = clip.draw, predicted
+            if clip.source is not None and index < clip.source_steps:
+                video = (batch.videos[item] - clip.source) / self.sampler.sigmas[
+                    index
+                ]  # x0 = x - sigma v is the source
             batch.videos[item] = video_solver.step(index, batch.videos[item], video, draw)
             # held audio takes the step too, so that noise is drawn in the same order with and without it
             batch.audios[item] = audio_solver.step(index, batch.audios[item], audio, draw)
@@ -189,12 +202,11 @@ class Denoiser:
 
 def slice_inputs(batch: Batch, branch: Branch) -> list[Tensor]:
     """The rows of each run of this rank: video [n, 192], audio [n, 64], text [n, text channels]."""
-    sources = {
-        Modality.VIDEO: [patchify(video) for video in batch.videos],
-        Modality.AUDIO: batch.audios,
-        Modality.TEXT: branch.texts,
-    }
-    return [sources[run.modality][run.item][run.rows] for run in branch.runs]
+    rows = [
+        (patchify(video), audio, text, *(segment.payload for segment in clip.conditions))
+        for video, audio, text, clip in zip(batch.videos, batch.audios, branch.texts, batch.clips, strict=True)
+    ]
+    return [rows[run.item][run.segment][run.rows] for run in branch.runs]
 
 
 def _guided(velocity: Tensor, away: Tensor, scale: float) -> Tensor:

@@ -20,7 +20,7 @@ from engine.model.stream import Modality, TokenStream
 from hhray.errors import ConfigError
 from hhray.model_size import AUDIO_CHANNELS, PATCH_CHANNELS, ModelSize
 
-OUTPUT_CHANNELS = {Modality.VIDEO: PATCH_CHANNELS, Modality.AUDIO: AUDIO_CHANNELS, Modality.TEXT: 0}
+OUTPUT_CHANNELS = {Modality.VIDEO: PATCH_CHANNELS, Modality.AUDIO: AUDIO_CHANNELS}
 
 
 class Exchange:
@@ -96,8 +96,9 @@ class Exchange:
 
 
 def output_values(stream: TokenStream, rank: int, world_size: int) -> int:
-    """Output numbers a rank computes: 192 a video token, 64 an audio token, none for text."""
-    return sum(run.length * OUTPUT_CHANNELS[run.modality] for run in stream.slice_for(rank, world_size))
+    """Output numbers a rank computes: 192 a video token, 64 an audio token, none for text and conditions."""
+    runs = stream.slice_for(rank, world_size)
+    return sum(run.length * OUTPUT_CHANNELS[run.modality] for run in runs if run.output)
 
 
 def step_bytes(stream: TokenStream, size: ModelSize, rank: int, world_size: int, element_bytes: int) -> int:

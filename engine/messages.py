@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hhray.geometry import FRAMES_PER_SECOND, ClipGeometry, Ratio, Resolution
+from hhray.geometry import FRAMES_PER_SECOND, MAX_DURATION, ClipGeometry, Ratio, Resolution
 from hhray.request import Mode
+from hhray.served_model import ServedModel
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """How a rank runs. `max_pixels` bounds conditioning pictures; clips are written into `scratch_dir`."""
+    """How a rank runs. `checkpoint` is a folder of weights, empty for the random ones of the served preset; `tiers` and
+    `max_seconds` bound what is asked of it; `max_pixels` bounds conditioning pictures; clips are written into
+    `scratch_dir`."""
 
     rank: int
     world_size: int
-    preset: str
+    served: ServedModel
     device: str
     threads: int
-    sample_rate: int
     scratch_dir: str
-    max_pixels: int
+    checkpoint: str = ""
+    tiers: tuple[Resolution, ...] = tuple(Resolution)
+    max_seconds: int = MAX_DURATION
+    decoder: str = "turbo"
+    frames_per_second: int = 25
+    sample_rate: int = 48_000
+    max_pixels: int = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)

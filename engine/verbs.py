@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.checkpoint.verbs import VERBS as CHECKPOINT_VERBS
 from engine.fetch.verbs import VERBS as FETCH_VERBS
+from engine.generate_verb import VERBS as GENERATE_VERBS
 from hhray.model_size import PRESETS, preset
 from hhray.plan_verbs import VERBS as PLAN_VERBS
 from hhray.verb import Verb
@@ -59,6 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 VERBS: tuple[Verb, ...] = (
     Verb("inspect-model", "show the tensors and sizes of a model preset", _configure, _run),
+    *GENERATE_VERBS,
     *CHECKPOINT_VERBS,
     *FETCH_VERBS,
     *PLAN_VERBS,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from hhray.geometry import ClipGeometry, LatentGrid
 from hhray.model_size import ModelSize
+from hhray.served_model import Pass, ServedModel
 
-DENOISING_STEPS = 8
 TYPICAL_TEXT_TOKENS = 64
 
 
@@ -35,14 +35,23 @@ class CostModel:
     enlarges and encodes. Both are settings; engines correct the step time by what they measure.
     """
 
-    size: ModelSize
+    served: ServedModel
     flops_per_second: float
     pixels_per_second: float
 
-    def step_seconds(self, geometry: ClipGeometry, ranks: int = 1, items: int = 1) -> float:
-        """Predicted wall seconds of one denoising step of a batch of `items` clips on `ranks` ranks."""
-        tokens = stream_tokens(geometry.base_grid, geometry.audio_latents)
-        return items * step_flops(self.size, tokens) / self.flops_per_second / ranks
+    def step_seconds(self, one: Pass, audio_latents: int, ranks: int = 1, items: int = 1) -> float:
+        """Predicted wall seconds of one denoising step of a pass of a batch of `items` clips on `ranks` ranks."""
+        tokens = stream_tokens(one.grid, audio_latents)
+        flops = one.forwards * step_flops(self.served.size, tokens)
+        return items * flops / self.flops_per_second / ranks
+
+    def steps_seconds(self, geometry: ClipGeometry, ranks: int = 1, items: int = 1) -> tuple[float, ...]:
+        """Predicted wall seconds of every denoising step of a batch of clips, over all passes."""
+        return tuple(
+            self.step_seconds(one, geometry.audio_latents, ranks, items)
+            for one in self.served.passes(geometry)
+            for _ in range(one.num_steps)
+        )
 
     def decode_seconds(self, geometry: ClipGeometry, items: int = 1) -> float:
         """Predicted wall seconds of decoding, enlarging and encoding `items` clips on one worker."""
@@ -51,4 +60,4 @@ class CostModel:
 
     def gpu_seconds(self, geometry: ClipGeometry) -> float:
         """Rank-seconds of the whole clip: the unit of queues and quotas."""
-        return DENOISING_STEPS * self.step_seconds(geometry) + self.decode_seconds(geometry)
+        return sum(self.steps_seconds(geometry)) + self.decode_seconds(geometry)

@@ -7,7 +7,7 @@ nested with `__`, as in `HHRAY_ENGINE__RANKS=4`) or from code; the file beats th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hhray.cost import CostModel
 from hhray.errors import ConfigError
-from hhray.model_size import preset
+from hhray.geometry import MAX_DURATION, MIN_DURATION, Resolution
+from hhray.served_model import ServedModel
 
 
 class _Group(BaseModel):
@@ -37,7 +38,40 @@ class HttpSettings(_Group):
 class EngineSettings(_Group):
     """The gang of one engine replica."""
 
-    preset: str = Field(default="tiny", description="Model preset: tiny, or pico for tests.")
+    preset: str = Field(
+        default="tiny", description="Random-weight model without a checkpoint: tiny, or pico for tests."
+    )
+    checkpoint: str = Field(
+        default="", description="Folder of weights that `hhray fetch-weights` made; empty: the preset's random ones."
+    )
+    base: str = Field(
+        default="auto",
+        pattern="^(auto|distill|base)$",
+        description="Base weights: distill (8 steps), base (32 guided steps), or auto: distill where it is there.",
+    )
+    super_resolution: dict[Resolution, Literal["540p_sr", "1080p_sr", "none"]] = Field(
+        default={Resolution.P480: "540p_sr", Resolution.P720: "540p_sr", Resolution.P1080: "1080p_sr"},
+        description="Super-resolution weights of each tier; a tier without is enlarged after decode.",
+    )
+    tiers: tuple[Resolution, ...] = Field(
+        default=tuple(Resolution), min_length=1, description="Resolutions offered; the memory plan is for the largest."
+    )
+    max_seconds: int = Field(
+        default=MAX_DURATION, ge=MIN_DURATION, le=MAX_DURATION, description="Longest clip offered, in seconds."
+    )
+    decoder: str = Field(
+        default="turbo",
+        pattern="^(turbo|wan)$",
+        description="Video decoder of a checkpoint: turbo, or wan: slower, finer.",
+    )
+    frames_per_second: Literal[24, 25] = Field(
+        default=25, description="Frame rate of clips. 24 leaves out one frame of every second and keeps sound in step."
+    )
+    prompt_rewriter: str = Field(
+        default="",
+        description="package.module:function that lengthens prompts before the model reads them; empty: none. "
+        "It runs with the server's rights.",
+    )
     ranks: int = Field(
         default=2, ge=1, le=8, description="Ranks per engine (W): GPUs of one NVLink island, or CPU ranks."
     )
@@ -197,14 +231,9 @@ class Settings(BaseSettings):
         """Where ranks write clips before they are published; on the engine's own machine."""
         return self.home / "scratch"
 
-    def cost_model(self) -> CostModel:
-        """The cost model for the configured preset.
-
-        Raises:
-            ConfigError: no such preset.
-        """
-        engine = self.engine
-        return CostModel(preset(engine.preset), engine.flops_per_second, engine.pixels_per_second)
+    def cost_model(self, served: ServedModel) -> CostModel:
+        """The cost model of what is served."""
+        return CostModel(served, self.engine.flops_per_second, self.engine.pixels_per_second)
 
     def to_args(self) -> dict[str, Any]:
         """Plain values that rebuild these settings (`Settings(**args)`) in another process; secrets included,

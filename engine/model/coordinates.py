@@ -6,12 +6,13 @@ position is centred in space, then scaled by (reference - 1) / (size - 1) on eac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from engine.model.stream import ItemShape
+from engine.model.stream import ItemShape, SegmentShape, Triple
 
 
 class CoordinateStyle(StrEnum):
@@ -23,17 +24,18 @@ class CoordinateStyle(StrEnum):
 
 def item_coordinates(shape: ItemShape, style: CoordinateStyle) -> Tensor:
     """The raw coordinates of one item's tokens: float32 [S, 9], columns t, h, w, T, H, W, rT, rH, rW."""
-    grid, audio, text = shape.grid, shape.audio_latents, shape.text_tokens
-    video_size = (grid.frames, grid.rows, grid.columns)
+    video, audio, text, *conditions = shape.segments
+    frames, num_latents, num_texts = shape.grid.frames, shape.audio_latents, shape.text_tokens
     if style is CoordinateStyle.V2:
-        audio_reference, text_reference, text_offset = (audio - 1) // 4 + 1, 1, -text
+        audio_reference, text_reference, text_offset = (num_latents - 1) // 4 + 1, 1, -num_texts
     else:
-        audio_reference, text_reference, text_offset = grid.frames, 2, 0
+        audio_reference, text_reference, text_offset = frames, 2, 0
     return torch.cat(
         [
-            _segment(video_size, video_size, 0),
-            _segment((audio, 1, 1), (audio_reference, 1, 1), 0),
-            _segment((text, 1, 1), (text_reference, 1, 1), text_offset),
+            _segment(video),
+            _segment(audio, (audio_reference, 1, 1)),
+            _segment(replace(text, offset=(text_offset, 0, 0)), (text_reference, 1, 1)),
+            *(_segment(condition) for condition in conditions),
         ]
     )
 
@@ -57,9 +59,9 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=2)
 
 
-def _segment(size: tuple[int, int, int], reference: tuple[int, int, int], offset: int) -> Tensor:
-    axes = [torch.arange(length, dtype=torch.float32) for length in size]
-    positions = torch.cartesian_prod(*axes)
-    positions[:, 0] += offset
-    sizes = torch.tensor([*size, *reference], dtype=torch.float32)
+def _segment(segment: SegmentShape, reference: Triple | None = None) -> Tensor:
+    axes = [torch.arange(length, dtype=torch.float32) for length in segment.grid]
+    positions = torch.cartesian_prod(*axes) + torch.tensor(segment.offset, dtype=torch.float32)
+    extent = segment.extent or segment.grid
+    sizes = torch.tensor([*extent, *(reference or extent)], dtype=torch.float32)
     return torch.cat([positions, sizes.expand(len(positions), 6)], dim=1)

@@ -154,13 +154,15 @@ class AudioVideoTransformer(nn.Module):
             attentions: of each layer, the softmax attention of the slice's queries over the keys they see.
 
         Returns:
-            float32 velocities of the video and audio runs in order: [n, 192] (OUT order) and [n, 64].
+            float32 velocities of the runs with an output, in order: video [n, 192] (OUT order), audio [n, 64].
         """
         x = self.block(self.adapter(tokens, runs), runs, rotary, attentions)
         outputs = []
         for part, run in zip(torch.split(x, [run.length for run in runs]), runs, strict=True):
+            if not run.output:
+                continue
             if run.modality is Modality.VIDEO:
                 outputs.append(self.final_linear_video(self.final_norm_video(part, (run,))))
-            elif run.modality is Modality.AUDIO:
+            else:
                 outputs.append(self.final_linear_audio(self.final_norm_audio(part, (run,))))
         return outputs

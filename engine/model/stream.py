@@ -1,11 +1,13 @@
 """The token stream: which tokens a batch of clips is made of, and which of them a rank holds.
 
-An item is one clip: its video tokens, then its audio tokens, then its text tokens. A stream is its items one after
-another. A rank holds a contiguous slice of the stream, described as runs of one item and one modality.
+An item is one clip: its video tokens, its audio tokens, its text tokens, then the segments it is conditioned on
+(reference pictures, a source video). A stream is its items one after another. A rank holds a contiguous slice of the
+stream, described as runs of one segment of one item.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -20,44 +22,77 @@ class Modality(IntEnum):
     TEXT = 2
 
 
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentShape:
+    """Tokens of one modality on a grid of their own (frames, rows, columns), `offset` away from the clip's first token.
+
+    `extent` is the grid they are centred in, their own unless given. A segment with `output` is noisy: the network's
+    velocities for it are wanted. All others are clean: they are read, never written.
+    """
+
+    modality: Modality
+    grid: Triple
+    offset: Triple = (0, 0, 0)
+    extent: Triple | None = None
+    output: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        return math.prod(self.grid)
+
+
 @dataclass(frozen=True, slots=True)
 class ItemShape:
-    """Sizes of one clip in the stream. `text_tokens` is at least 2: the positions of one token are undefined.
+    """Sizes of one clip in the stream; `conditions` are the clean segments behind its text.
 
     Raises:
-        ValueError: fewer than 2 text tokens.
+        ValueError: fewer than 2 text tokens, whose positions are undefined, or a condition with an output.
     """
 
     grid: LatentGrid
     audio_latents: int
     text_tokens: int
+    conditions: tuple[SegmentShape, ...] = ()
 
     def __post_init__(self) -> None:
         if self.text_tokens < 2:
             raise ValueError(f"an item needs at least 2 text tokens, got {self.text_tokens}")
+        if any(segment.output for segment in self.conditions):
+            raise ValueError("what a clip is conditioned on has no output")
 
     @property
-    def lengths(self) -> tuple[int, int, int]:
-        """Tokens by modality: video, audio, text."""
-        return self.grid.num_tokens, self.audio_latents, self.text_tokens
+    def segments(self) -> tuple[SegmentShape, ...]:
+        """All of the item in stream order."""
+        grid = self.grid
+        return (
+            SegmentShape(Modality.VIDEO, (grid.frames, grid.rows, grid.columns), output=True),
+            SegmentShape(Modality.AUDIO, (self.audio_latents, 1, 1), output=True),
+            SegmentShape(Modality.TEXT, (self.text_tokens, 1, 1)),
+            *self.conditions,
+        )
 
     @property
     def num_tokens(self) -> int:
-        return sum(self.lengths)
+        return sum(segment.num_tokens for segment in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Tokens `start` .. `start + length - 1` of one modality of one item."""
+    """Tokens `start` .. `start + length - 1` of one segment of one item; `output` is the segment's."""
 
     item: int
+    segment: int
     modality: Modality
     start: int
     length: int
+    output: bool
 
     @property
     def rows(self) -> slice:
-        """The run's rows among its item's tokens of this modality."""
+        """The run's rows among its segment's tokens."""
         return slice(self.start, self.start + self.length)
 
 
@@ -87,10 +122,10 @@ class TokenStream:
         begin = sum(sizes[:rank])
         end = begin + sizes[rank]
         runs, position = [], 0
-        for index, item in enumerate(self.items):
-            for modality, length in zip(Modality, item.lengths, strict=True):
-                first, last = max(begin - position, 0), min(end - position, length)
+        for item, shape in enumerate(self.items):
+            for index, segment in enumerate(shape.segments):
+                first, last = max(begin - position, 0), min(end - position, segment.num_tokens)
                 if first < last:
-                    runs.append(Run(index, modality, first, last - first))
-                position += length
+                    runs.append(Run(item, index, segment.modality, first, last - first, segment.output))
+                position += segment.num_tokens
         return tuple(runs)

@@ -26,7 +26,9 @@ class Solver(Protocol):
 
 
 class Sampler(Protocol):
-    """The recipe of a whole clip; it holds no state of one."""
+    """The recipe of a whole clip; it holds no state of one. `sigmas` has the noise level before each step, and 0."""
+
+    sigmas: tuple[float, ...]
 
     @property
     def num_steps(self) -> int:

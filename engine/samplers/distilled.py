@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from engine.samplers.base import Draw, Solver, sigma_grid
-from hhray.cost import DENOISING_STEPS
+from hhray.served_model import DISTILLED_STEPS
 
 
 class DistilledSampler:
@@ -14,7 +14,7 @@ class DistilledSampler:
     Noise is drawn in the last step too, times zero: whoever draws next from the same generator depends on it.
     """
 
-    def __init__(self, num_steps: int = DENOISING_STEPS) -> None:
+    def __init__(self, num_steps: int = DISTILLED_STEPS) -> None:
         self.sigmas = sigma_grid(num_steps)
 
     @property

@@ -16,6 +16,8 @@ from deployment.store.base import Claim
 from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, MuxReport, StepReport
 from hhray.errors import GangDied, MediaError, RequestError
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
 from hhray.settings import load_settings
 from hhray.tasks import EngineRecord, Task, TaskState
 
@@ -81,7 +83,7 @@ class Bench:
             artifacts=self.artifacts,
             keeper=self.keeper,
             settings=self.settings,
-            cost=self.settings.cost_model(),
+            cost=self.settings.cost_model(ServedModel(preset("pico"))),
         )
         asyncio.run(run.run())
 

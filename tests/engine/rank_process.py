@@ -23,6 +23,7 @@ from engine.weights import build_model
 from engine.worker import ClipJob, RankWorker, WorkerConfig
 from hhray.geometry import LatentGrid
 from hhray.model_size import preset
+from hhray.served_model import ServedModel
 
 CPU = torch.device("cpu")
 
@@ -90,7 +91,7 @@ def whole_clip(worker: RankWorker) -> dict[str, Any]:
 
 def main(rank: int, world_size: int, folder: Path) -> None:
     torch.set_grad_enabled(False)
-    worker = RankWorker(WorkerConfig(rank, world_size, "pico", "cpu", 1, 48000, str(folder), 10_000_000))
+    worker = RankWorker(WorkerConfig(rank, world_size, ServedModel(preset("pico")), "cpu", 1, str(folder)))
     port_file = folder / "port"
     if rank == 0:
         (folder / "port.new").write_text(str(worker.open_rendezvous("127.0.0.1")))

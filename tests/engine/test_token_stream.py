@@ -9,16 +9,20 @@ from hypothesis import strategies as st
 
 from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables, rotate
 from engine.model.patch import patchify, unpatchify
-from engine.model.stream import ItemShape, Modality, TokenStream
+from engine.model.stream import ItemShape, Modality, SegmentShape, TokenStream
 from hhray.geometry import LatentGrid
 
 BANDS = torch.tensor([1.0, 0.01])
 
+conditions = st.builds(
+    SegmentShape, st.sampled_from(Modality), st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3))
+)
 items = st.builds(
     ItemShape,
     st.builds(LatentGrid, st.integers(1, 5), st.sampled_from([2, 4, 6]), st.sampled_from([2, 4])),
     st.integers(1, 9),
     st.integers(2, 9),
+    st.lists(conditions, max_size=3).map(tuple),
 )
 
 
@@ -26,16 +30,16 @@ items = st.builds(
 def test_slices_cover_the_stream_once_and_in_order(shapes, world_size):
     stream = TokenStream(tuple(shapes))
     tokens = [
-        (run.item, run.modality, token)
+        (run.item, run.segment, run.modality, token)
         for rank in range(world_size)
         for run in stream.slice_for(rank, world_size)
         for token in range(run.rows.start, run.rows.stop)
     ]
     assert tokens == [
-        (index, modality, token)
+        (index, part, segment.modality, token)
         for index, item in enumerate(shapes)
-        for modality, length in zip(Modality, item.lengths, strict=True)
-        for token in range(length)
+        for part, segment in enumerate(item.segments)
+        for token in range(segment.num_tokens)
     ]
     sizes = stream.slice_sizes(world_size)
     assert sizes == tuple(sorted(sizes, reverse=True))

@@ -13,10 +13,13 @@ from engine.picture import load_picture
 from engine.worker import ClipJob, RankWorker, WorkerConfig
 from hhray.errors import ConfigError, EngineFault, MediaError
 from hhray.geometry import Size
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
 
 
-def make_config(folder, preset="pico", device="cpu"):
-    return WorkerConfig(0, 1, preset, device, 2, 48000, str(folder / "scratch"), 1_000_000)
+def make_config(folder, device="cpu"):
+    served = ServedModel(preset("pico"))
+    return WorkerConfig(0, 1, served, device, 2, str(folder / "scratch"), max_pixels=1_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,8 @@ def batch(worker):
 
 
 def make_job(resolution="256P", seed=5, image_path="", duration=3):
-    return ClipJob("task", "a red fox in the snow", seed, resolution, "1:1", duration, image_path)
+    mode, images = ("i2v", (image_path,)) if image_path else ("t2v", ())
+    return ClipJob("task", "a red fox in the snow", seed, resolution, "1:1", duration, mode, images)
 
 
 def picture_file(path):
@@ -68,7 +72,8 @@ def test_a_picture_becomes_a_clip_that_starts_with_it(worker, tmp_path):
     report = worker.mux("picture", 0, "attempt-1.mp4")
     assert (report.width, report.height, report.num_frames, report.num_samples) == (624, 624, 75, 144_000)
     assert report.notice == (
-        "Denoised at 320x320 and enlarged to 624x624 after decode: the pico model has no super-resolution stage."
+        "Denoised at 320x320 and enlarged to 624x624 after decode: the pico model has no super-resolution stage "
+        "for 480P."
     )
     with av.open(report.path) as container:
         first = next(container.decode(video=0)).to_ndarray(format="rgb24", width=320, height=320)
@@ -126,17 +131,13 @@ def test_a_worker_that_is_not_loaded_says_so(tmp_path):
         RankWorker(make_config(tmp_path)).begin("b", (make_job(),))
 
 
-def test_presets_and_devices_that_cannot_run_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="needs a checkpoint"):
-        RankWorker(make_config(tmp_path, preset="15b")).load()
-    with pytest.raises(ConfigError, match="no model preset"):
-        RankWorker(make_config(tmp_path, preset="huge"))
+def test_devices_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="no device 'abacus'"):
         RankWorker(make_config(tmp_path, device="abacus"))
 
 
 def test_a_rank_whose_peers_stay_away_gives_up(tmp_path):
-    lonely = RankWorker(WorkerConfig(0, 2, "pico", "cpu", 1, 48000, str(tmp_path), 1_000_000))
+    lonely = RankWorker(WorkerConfig(0, 2, ServedModel(preset("pico")), "cpu", 1, str(tmp_path)))
     port = lonely.open_rendezvous("127.0.0.1")
     with pytest.raises(EngineFault, match="did not meet its 1 peers"):
         lonely.join("127.0.0.1", port, 0.5)

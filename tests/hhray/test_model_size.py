@@ -7,7 +7,9 @@ import pytest
 from hhray.cost import CostModel, step_flops, stream_tokens
 from hhray.errors import ConfigError
 from hhray.geometry import ClipGeometry, Ratio, Resolution
+from hhray.memory_parts import Stage
 from hhray.model_size import PRESETS, preset
+from hhray.served_model import ServedModel
 
 
 def test_the_15b_preset_has_the_published_widths():
@@ -46,10 +48,27 @@ def test_a_token_of_the_15b_model_costs_21_83_gigaflop_a_step_besides_attention(
 def test_seconds_follow_ranks_items_and_pixels():
     geometry = ClipGeometry(Resolution.P720, Ratio.R16_9, 5)
     assert stream_tokens(geometry.base_grid, geometry.audio_latents) == 3584 + 125 + 64
-    cost = CostModel(preset("tiny"), 1e10, 1e7)
-    one = cost.step_seconds(geometry)
+    served = ServedModel(preset("tiny"))
+    cost = CostModel(served, 1e10, 1e7)
+    base = served.passes(geometry)[0]
+    one = cost.step_seconds(base, 125)
     assert one == step_flops(preset("tiny"), 3773) / 1e10
-    assert cost.step_seconds(geometry, ranks=2) == pytest.approx(one / 2, rel=1e-12)
-    assert cost.step_seconds(geometry, items=3) == pytest.approx(3 * one, rel=1e-12)
+    assert cost.steps_seconds(geometry) == (one,) * 8
+    assert cost.step_seconds(base, 125, ranks=2) == pytest.approx(one / 2, rel=1e-12)
+    assert cost.step_seconds(base, 125, items=3) == pytest.approx(3 * one, rel=1e-12)
     assert cost.decode_seconds(geometry) == 1280 * 720 * 125 / 1e7
     assert cost.gpu_seconds(geometry) == pytest.approx(8 * one + cost.decode_seconds(geometry), rel=1e-12)
+
+
+def test_super_resolution_and_guidance_are_paid_for():
+    geometry = ClipGeometry(Resolution.P480, Ratio.R16_9, 5)
+    served = ServedModel(preset("tiny"), ladder={Resolution.P480: Stage.SR_540P}, guided=True)
+    base, finer = served.passes(geometry)
+    assert (base.num_steps, base.forwards, base.grid) == (32, 2, geometry.base_grid)
+    assert (finer.stage, finer.num_steps, finer.forwards, finer.grid) == (Stage.SR_540P, 5, 1, geometry.run_grid)
+    assert served.num_steps(geometry) == 37
+    assert served.passes(ClipGeometry(Resolution.P1080, Ratio.R16_9, 5)) == (base,)  # no ladder for this tier
+    steps = CostModel(served, 1e10, 1e7).steps_seconds(geometry)
+    tokens = stream_tokens(geometry.run_grid, geometry.audio_latents)
+    assert steps[:32] == (2 * step_flops(preset("tiny"), 3773) / 1e10,) * 32
+    assert steps[32:] == (step_flops(preset("tiny"), tokens) / 1e10,) * 5

@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
 from hhray.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +218,7 @@ def chain_of_durations(objects: list[dict[str, Any]]) -> list[float]:
     """Longest clip, Serve's grace, Ray's drain, the pods' grace (shortest), the old cluster's life; seconds."""
     data, service = one(objects, "ConfigMap")["data"], one(objects, "RayService")
     serve_grace = float(data["HHRAY_GRACEFUL_SHUTDOWN_SECONDS"])
-    cost = load_settings(overrides={"engine": {"preset": data["HHRAY_ENGINE__PRESET"]}}).cost_model()
+    cost = load_settings().cost_model(ServedModel(preset(data["HHRAY_ENGINE__PRESET"])))
     longest_clip = max(
         cost.gpu_seconds(ClipGeometry(tier, ratio, duration))  # on one rank; more ranks are quicker
         for tier in Resolution

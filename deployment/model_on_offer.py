@@ -1,0 +1,22 @@
+"""What the settings serve: found out once, before anything starts, and handed to every part of the application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.release import served_model
+from hhray.prompting import load_rewriter
+from hhray.served_model import ServedModel
+from hhray.settings import Settings
+
+
+def model_on_offer(settings: Settings) -> ServedModel:
+    """The model of these settings, read from the headers of its checkpoint's files.
+
+    Raises:
+        ConfigError: there is no such preset or folder, a part is missing, or the prompt rewriter cannot be loaded.
+    """
+    engine = settings.engine
+    load_rewriter(engine.prompt_rewriter)
+    folder = Path(engine.checkpoint).expanduser() if engine.checkpoint else None
+    return served_model(folder, engine.preset, engine.super_resolution, engine.base)

@@ -1,0 +1,237 @@
+"""Pipeline: a model from a folder of weights to clips, for those who embed it and for the ranks of a server.
+
+    pipeline = Pipeline.from_pretrained("weights").to("cuda")
+    clip = pipeline(prompt="a red ball bounces on the sand", duration=5, resolution="720P", on_step=print)
+    clip.save("ball.mp4")
+
+A rank calls the stages by itself: `begin`, then `ClipBatch.step` until all are made, then `decode`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from engine.call_arguments import Call, Picture, job_of
+from engine.clip import Clip
+from engine.clip_batch import ClipBatch
+from engine.codecs.base import SOUND_RATE
+from engine.components import Components
+from engine.conditioning import Conditioner, MediaLimits
+from engine.denoiser import ClipInput, Denoiser
+from engine.messages import ClipJob
+from engine.release import DEFAULT_LADDER, served_model
+from engine.samplers.noise import NoiseSource
+from engine.weights import RANDOM_PRESETS
+from hhray.errors import EngineFault
+from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
+from hhray.memory_parts import Stage
+from hhray.request import Mode
+from hhray.served_model import ServedModel
+
+OnStep = Callable[[int, int], None]
+
+WARM_UP_GRID = LatentGrid(2, 4, 4)
+MAX_PIXELS = 50_000_000
+
+
+class Pipeline:
+    """One model on one device, or one rank's share of it.
+
+    `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
+    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        folder: Path | None = None,
+        *,
+        tiers: Sequence[Resolution] = tuple(Resolution),
+        max_seconds: int = MAX_DURATION,
+        decoder: str = "turbo",
+        frames_per_second: int = 25,
+        sample_rate: int = 48_000,
+        reference_noise: bool = False,
+        limits: MediaLimits | None = None,
+    ) -> None:
+        self.served, self.folder = served, folder
+        self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
+        self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
+        self._reference_noise = reference_noise
+        self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
+        self._rank, self._world_size = 0, 1
+        self._components: Components | None = None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, base: str = "auto", **options: object) -> Self:
+        """The model of a folder that `hhray fetch-weights` made; only file headers are read until `to`.
+
+        Args:
+            folder: the weights, or the name of a preset with random weights (tiny, pico).
+            base: "distill" (8 steps) or "base" weights (32 guided steps); "auto": the former where they are.
+            options: as the constructor's.
+
+        Raises:
+            ConfigError: the folder is no release, or lacks a part.
+        """
+        path = Path(folder)
+        if str(folder) in RANDOM_PRESETS and not path.exists():
+            return cls(served_model(None, str(folder), DEFAULT_LADDER, base), None, **options)  # type: ignore[arg-type]
+        return cls(served_model(path, "", DEFAULT_LADDER, base), path, **options)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def to(self, device: str | torch.device, rank: int = 0, world_size: int = 1) -> Self:
+        """Plan the memory of the device, load what is resident, and make one tiny forward pass.
+
+        Ranks of a group do so at the same time.
+
+        Raises:
+            ConfigError: it does not fit (the message names the smallest change that would), or files are damaged.
+        """
+        self._rank, self._world_size = rank, world_size
+        components = Components(
+            self.served,
+            self.folder,
+            torch.device(device),
+            ranks=world_size,
+            tiers=self._tiers,
+            max_seconds=self._max_seconds,
+            decoder=self._decoder,
+        )
+        components.load(rank)
+        self._components = components
+        denoiser = self._denoiser(Stage.BASE)
+        text = components.text.encode("").to(components.device)
+        noise = NoiseSource(0, components.device)
+        clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, noise, negative_text=text)
+        denoiser.velocities(denoiser.start([clip]))
+        return self
+
+    def __call__(
+        self,
+        prompt: str = "",
+        *,
+        image: Picture | None = None,
+        references: Sequence[Picture] = (),
+        video: str | Path | None = None,
+        sound: str | Path | None = None,
+        keep_sound: bool = False,
+        duration: int = 5,
+        resolution: str = Resolution.P256,
+        ratio: str | None = None,
+        seed: int = 42,
+        language: str | None = None,
+        dialogue: str = "",
+        on_step: OnStep | None = None,
+    ) -> Clip:
+        """Make one clip.
+
+        Args:
+            image: first frame; excludes `references` and `video`.
+            references: up to 9 pictures, `[Image 1]` .. in the prompt; with `video`, up to 5.
+            video: what is to be edited; `keep_sound` delivers its sound with the new pictures.
+            sound: drives the clip: voices and noises to move to.
+            duration: 3 to 15 seconds; an edited video keeps its own length, the first 15 seconds of it.
+            ratio: None takes that of the picture or video, else 16:9.
+            language, dialogue: what is spoken, in one of hhray.request.Language.
+            on_step: called with the steps made and the steps in all, after each.
+
+        Raises:
+            InvalidParameter, MediaError: an argument or a file does not fit.
+            EngineFault: `to` was not called.
+        """
+        call = Call(
+            prompt,
+            image,
+            tuple(references),
+            video,
+            sound,
+            keep_sound,
+            duration,
+            resolution,
+            ratio,
+            seed,
+            language,
+            dialogue,
+        )
+        with job_of(call, self._limits.max_pixels) as job:
+            batch = self.begin([job])
+        while batch.next_step < batch.num_steps:
+            self.step(batch)
+            if on_step:
+                on_step(batch.next_step, batch.num_steps)
+        return self.decode(batch, 0)
+
+    @torch.inference_mode()
+    def begin(self, jobs: Sequence[ClipJob]) -> ClipBatch:
+        """Text features, pictures, positions and initial noise of a batch of clips of one shape.
+
+        Raises:
+            MediaError: a file cannot be read.
+            EngineFault: no jobs, or jobs of different shapes.
+        """
+        if len({(job.geometry, job.mode, len(job.images)) for job in jobs}) != 1:
+            raise EngineFault(f"a batch needs one or more clips of one shape, got {len(jobs)} of several or none")
+        components = self._loaded
+        noise = self._reference_noise
+        conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
+        passes = self.served.passes(jobs[0].geometry)
+        return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser)
+
+    @torch.inference_mode()
+    def step(self, batch: ClipBatch) -> None:
+        """Make the batch's next step."""
+        batch.step(batch.next_step)
+
+    @torch.inference_mode()
+    def decode(self, batch: ClipBatch, item: int) -> Clip:
+        """Frames and sound of one finished clip.
+
+        Raises:
+            EngineFault: no such clip, or steps are missing.
+        """
+        video, audio = batch.latents(item)
+        if batch.next_step != batch.num_steps:
+            raise EngineFault(f"the batch is not denoised yet: {batch.next_step} steps were made of {batch.num_steps}")
+        one, components = batch.prepared[item], self._loaded
+        sound, rate = one.track or (components.sound.decode(audio.T), SOUND_RATE)
+        return Clip(
+            decoded=components.video_decoder.decode(video),
+            sound=sound,
+            sound_rate=rate,
+            size=one.job.geometry.output,
+            num_frames=one.job.num_frames,
+            frames_per_second=self._frames_per_second,
+            sample_rate=self._sample_rate,
+            notice=self.notice(one.job),
+        )
+
+    def notice(self, job: ClipJob) -> str:
+        """What is particular about a job's clip: a fallback, or a tier without super-resolution; empty if nothing."""
+        geometry = job.geometry
+        notices = [self.served.capabilities.notice(Mode(job.mode))]
+        if geometry.resolution is not Resolution.P256 and geometry.resolution not in self.served.ladder:
+            notices.append(
+                f"Denoised at {geometry.base} and enlarged to {geometry.output} after decode: "
+                f"the {self.served.size.name} model has no super-resolution stage for {geometry.resolution}."
+            )
+        return " ".join(filter(None, notices))
+
+    def weights_on_device(self) -> tuple[int, int]:
+        """Parameters of the base transformer and their bytes."""
+        weights = list(self._denoiser(Stage.BASE).model.parameters())
+        return sum(one.numel() for one in weights), sum(one.numel() * one.element_size() for one in weights)
+
+    def _denoiser(self, stage: Stage) -> Denoiser:
+        return self._loaded.denoiser(stage, self._rank, self._world_size)
+
+    @property
+    def _loaded(self) -> Components:
+        if self._components is None:
+            raise EngineFault("the model is not loaded; call to(device) first")
+        return self._components
