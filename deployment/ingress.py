@@ -31,7 +31,7 @@ class ApiIngress:
         secret = server_secret(settings)
         store = SqliteStore(settings.sqlite_file)
         artifacts = DirectoryArtifacts(settings.artifact_dir, secret)
-        cost = settings.cost_model()
+        cost = settings.cost_model(served)
         intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick)
         self._stop = threading.Event()
         threading.Thread(target=intake.serve, args=(self._stop,), name="media-intake", daemon=True).start()

@@ -28,7 +28,7 @@ PUBLIC_NAMES = {
     "hhray.client_verbs": "DEFAULT_WAIT_SECONDS VERBS open_client view_as_json",
     "hhray.client_view": "TaskPage TaskRow TaskView parse_answer parse_page parse_task retry_after_seconds",
     "hhray.console": "ClipProgress printable result_console stage_table table",
-    "hhray.cost": "CostModel DENOISING_STEPS TYPICAL_TEXT_TOKENS step_flops stream_tokens",
+    "hhray.cost": "CostModel TYPICAL_TEXT_TOKENS step_flops stream_tokens",
     "hhray.errors": "AccessDenied ClientError ConfigError EmptyField EngineFault GangDied HhrayError IllegalInput "
     "InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound PhaseTimeout RequestError RequestRefused "
     "ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation WaitTimeout",
@@ -44,7 +44,7 @@ PUBLIC_NAMES = {
     "hhray.plan_verbs": "VERBS",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
-    "hhray.served_model": "DISTILLED_STEPS EDIT_STEP GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
+    "hhray.served_model": "DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.settings": "ClientSettings EngineSettings HttpSettings HubSettings KeySettings MediaSettings RouterSettings "
     "Settings StoreSettings load_settings",
     "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "

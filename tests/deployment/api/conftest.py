@@ -81,10 +81,11 @@ def serving(settings: Settings) -> Iterator[Live]:
     store = SqliteStore(settings.sqlite_file)
     artifacts = DirectoryArtifacts(settings.artifact_dir, secret)
     kicked: list[str] = []
-    cost = settings.cost_model()
+    served = ServedModel(preset("pico"))
+    cost = settings.cost_model(served)
     intake = MediaIntake(settings, store, artifacts, cost, "intake-test", kicked.append)
     keys = KeyRing(settings.keys_file, secret)
-    services = Services(settings, ServedModel(preset("pico")), store, artifacts, keys, cost, kicked.append, intake)
+    services = Services(settings, served, store, artifacts, keys, cost, kicked.append, intake)
     server = uvicorn.Server(uvicorn.Config(create_app(services), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

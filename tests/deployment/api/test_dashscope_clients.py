@@ -91,7 +91,7 @@ def test_the_sync_surface_shows_our_sentences(dashscope):
     assert (refused.status_code, refused.code) == (400, "InvalidParameter")
     assert "parameters.duration: expected an integer from 3 to 15" in refused.message
     refused = dashscope.VideoSynthesis.async_call(model="happyhorse-1.0-r2v", prompt="a horse")
-    assert "not supported by this checkpoint" in refused.message
+    assert "Field required: input.media. Expected 1 to 9 reference_image" in refused.message
     assert dashscope.VideoSynthesis.async_call(model=MODEL).code == "InvalidParameter"
 
 
