@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 from hhray.client_http import Wire, is_passing, pause_seconds
-from hhray.client_media import image_data_uri
+from hhray.client_media import request_media
 from hhray.client_view import TaskPage, TaskView, parse_page, parse_task
 from hhray.errors import ClientError, RequestRefused, ServerUnreachable, TaskFailed, WaitTimeout
 from hhray.tasks import TaskState
@@ -25,11 +25,6 @@ TASKS_PATH = "/api/v1/tasks"
 SUBMIT_ATTEMPTS = 4
 
 _THROTTLED = 429
-
-
-def default_model(image: Path | None) -> str:
-    """The model a request means that names none: image-to-video with a picture, text-to-video without."""
-    return "happyhorse-1.0-t2v" if image is None else "happyhorse-1.0-i2v"
 
 
 class Client:
@@ -64,21 +59,40 @@ class Client:
         model: str,
         prompt: str,
         *,
-        image: Path | None = None,
+        image: Path | str | None = None,
+        references: Sequence[Path | str] = (),
+        video: str = "",
         resolution: str | None = None,
         ratio: str | None = None,
         duration: int | None = None,
         seed: int | None = None,
+        language: str | None = None,
+        dialogue: str | None = None,
+        audio_setting: str | None = None,
+        strict: bool = False,
     ) -> str:
         """Create a task and return its id. What is None is left to the server's defaults; `duration` is in seconds.
 
+        `image` (first frame) and `references` are files or URLs, `video` is a URL. `strict` has the server refuse a
+        mode that its checkpoint was not trained for.
+
         Raises:
-            MediaError: the picture cannot be used (checked before anything is sent).
+            MediaError, InvalidURL, InvalidParameter: the media cannot be used (checked before anything is sent).
         """
         given: dict[str, Any] = {"prompt": prompt} if prompt else {}
-        if image is not None:
-            given["media"] = [{"type": "first_frame", "url": image_data_uri(image)}]
-        chosen = {"resolution": resolution, "ratio": ratio, "duration": duration, "seed": seed}
+        if media := request_media(image, references, video):
+            given["media"] = media
+        if dialogue is not None:
+            given["dialogue"] = dialogue
+        chosen = {
+            "resolution": resolution,
+            "ratio": ratio,
+            "duration": duration,
+            "seed": seed,
+            "language": language,
+            "audio_setting": audio_setting,
+            "strict_capabilities": strict or None,
+        }
         parameters = {name: value for name, value in chosen.items() if value is not None}
         return self._create({"model": model, "input": given, "parameters": parameters})
 
@@ -134,7 +148,7 @@ class Client:
                 if view != seen and on_change is not None:
                     on_change(view)
                 seen = view
-                if _is_over(view):
+                if view.is_over:
                     return _succeeded(view)
             left = deadline - time.monotonic()
             if left <= 0:
@@ -175,11 +189,6 @@ class Client:
 
 def _task_path(task_id: str) -> str:
     return f"{TASKS_PATH}/{quote(task_id, safe='')}"
-
-
-def _is_over(view: TaskView) -> bool:
-    """UNKNOWN (expired, or never there) leaves nothing to wait for either."""
-    return view.state.is_terminal or view.state is TaskState.UNKNOWN
 
 
 def _succeeded(view: TaskView) -> TaskView:

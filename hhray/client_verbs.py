@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from hhray.client import Client, default_model
+from hhray.client import Client
+from hhray.client_media import default_model
+from hhray.client_options import add_server_options, add_wait_options, configure_submit
 from hhray.client_view import TaskRow, TaskView
 from hhray.console import ClipProgress, printable, result_console, stage_table, table
-from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio, Resolution
 from hhray.settings import load_settings
 from hhray.tasks import TaskState
 from hhray.verb import Verb
-
-DEFAULT_WAIT_SECONDS = 3600.0
 
 
 def open_client(args: argparse.Namespace) -> Client:
@@ -31,46 +29,22 @@ def open_client(args: argparse.Namespace) -> Client:
     return Client(args.url or settings.url, args.api_key or settings.api_key.get_secret_value())
 
 
-def _add_server_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", help="server (default: setting client.url, http://127.0.0.1:8000)")
-    parser.add_argument("--api-key", help="bearer key (better: HHRAY_CLIENT__API_KEY, which process lists do not show)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _add_wait_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="CLIP.mp4", help="download the clip to this file")
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=DEFAULT_WAIT_SECONDS,
-        metavar="SECONDS",
-        help="longest wait (default: %(default)s)",
-    )
-
-
-def _configure_submit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prompt", default="", help="what is to be seen and heard")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="first frame: makes an image-to-video request")
-    parser.add_argument("--model", help="default: happyhorse-1.0-t2v, with --image happyhorse-1.0-i2v")
-    parser.add_argument("--resolution", choices=[tier.value for tier in Resolution])
-    parser.add_argument("--ratio", choices=[ratio.value for ratio in Ratio])
-    parser.add_argument("--duration", type=int, metavar="SECONDS", help=f"{MIN_DURATION} to {MAX_DURATION}")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--wait", action="store_true", help="wait for the clip (implied by --out)")
-    _add_wait_options(parser)
-    _add_server_options(parser)
-
-
 def _run_submit(args: argparse.Namespace) -> int:
     with open_client(args) as client:
         task_id = client.submit(
-            args.model or default_model(args.image),
+            args.model or default_model(args.image, args.reference, args.video),
             args.prompt,
             image=args.image,
+            references=args.reference,
+            video=args.video,
             resolution=args.resolution,
             ratio=args.ratio,
             duration=args.duration,
             seed=args.seed,
+            language=args.language,
+            dialogue=args.dialogue,
+            audio_setting=args.audio_setting,
+            strict=args.strict,
         )
         if args.wait or args.out:
             return _wait_and_show(client, task_id, args)
@@ -80,8 +54,8 @@ def _run_submit(args: argparse.Namespace) -> int:
 
 def _configure_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task_id", metavar="ID")
-    _add_wait_options(parser)
-    _add_server_options(parser)
+    add_wait_options(parser)
+    add_server_options(parser)
 
 
 def _run_wait(args: argparse.Namespace) -> int:
@@ -107,7 +81,7 @@ def _wait_and_show(client: Client, task_id: str, args: argparse.Namespace) -> in
 
 def _configure_get(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task_id", metavar="ID")
-    _add_server_options(parser)
+    add_server_options(parser)
 
 
 def _run_get(args: argparse.Namespace) -> int:
@@ -127,7 +101,7 @@ def _run_get(args: argparse.Namespace) -> int:
 def _configure_cancel(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task_id", metavar="ID")
     parser.add_argument("--running", action="store_true", help="also when it runs already (an administrator's key)")
-    _add_server_options(parser)
+    add_server_options(parser)
 
 
 def _run_cancel(args: argparse.Namespace) -> int:
@@ -142,7 +116,7 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="")
     parser.add_argument("--page", type=int, default=1)
     parser.add_argument("--page-size", type=int, default=10)
-    _add_server_options(parser)
+    add_server_options(parser)
 
 
 def _run_list(args: argparse.Namespace) -> int:
@@ -196,7 +170,7 @@ def _show(values: dict[str, Any], as_json: bool, text: str) -> None:
 
 
 VERBS = (
-    Verb("submit", "create a task from a prompt or a picture", _configure_submit, _run_submit),
+    Verb("submit", "create a task from a prompt, pictures or a video", configure_submit, _run_submit),
     Verb("wait", "wait for a task and download its clip", _configure_wait, _run_wait),
     Verb("get", "show a task", _configure_get, _run_get),
     Verb("cancel", "cancel a task", _configure_cancel, _run_cancel),

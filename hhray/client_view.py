@@ -34,6 +34,11 @@ class TaskView:
     end_time: str = ""
     raw: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to wait for: it ended, or is UNKNOWN (expired, or never there)."""
+        return self.state.is_terminal or self.state is TaskState.UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:

@@ -8,10 +8,13 @@ import time
 
 import pytest
 
-from hhray.client import CREATE_PATH, Client, default_model
+from hhray.client import CREATE_PATH, Client
+from hhray.client_media import default_model
 from hhray.errors import (
     ClientError,
     ConfigError,
+    InvalidParameter,
+    InvalidURL,
     MediaError,
     RequestRefused,
     ServerUnreachable,
@@ -360,6 +363,62 @@ def test_the_environments_proxy_is_not_used(server, task_answer, monkeypatch):
     assert "authorization" not in server.received[0].headers
 
 
-def test_a_model_is_chosen_by_whether_there_is_a_picture(tmp_path):
+def test_a_model_is_chosen_by_the_media(tmp_path):
+    picture, video = tmp_path / "first.png", "https://videos.example/1.mp4"
     assert default_model(None) == "happyhorse-1.0-t2v"
-    assert default_model(tmp_path / "first.png") == "happyhorse-1.0-i2v"
+    assert default_model(picture) == "happyhorse-1.0-i2v"
+    assert default_model(references=[picture]) == "happyhorse-1.0-r2v"
+    assert default_model(video=video) == "happyhorse-1.0-video-edit"
+    assert default_model(references=[picture], video=video) == "happyhorse-1.0-video-edit"
+
+
+def test_submit_sends_video_references_and_every_parameter(server, client, task_answer, tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    server.on("POST", CREATE_PATH, task_answer("PENDING"))
+    client.submit(
+        "happyhorse-1.0-video-edit",
+        "[Image 2] waves",
+        references=["HTTPS://pictures.example/1.png", tmp_path / "a.png"],
+        video="https://videos.example/1.mp4",
+        language="German",
+        dialogue="Hallo",
+        audio_setting="origin",
+        strict=True,
+    )
+    sent = server.received[0].json
+    assert [(item["type"], item["url"][:30]) for item in sent["input"].pop("media")] == [
+        ("video", "https://videos.example/1.mp4"),
+        ("reference_image", "HTTPS://pictures.example/1.png"),
+        ("reference_image", "data:image/png;base64,iVBORw0K"),
+    ]
+    assert sent["input"] == {"prompt": "[Image 2] waves", "dialogue": "Hallo"}
+    assert sent["parameters"] == {"language": "German", "audio_setting": "origin", "strict_capabilities": True}
+
+
+@pytest.mark.parametrize(
+    ("media", "error", "part"),
+    [
+        ({"video": "clip.mp4"}, InvalidURL, "by URL only"),
+        ({"video": "data:video/mp4;base64,AAAA"}, InvalidURL, "by URL only"),
+        ({"image": "https://a.example/1.png", "video": "https://a.example/1.mp4"}, InvalidParameter, "takes both"),
+        ({"image": "https://a.example/1.png", "references": ["b.png"]}, InvalidParameter, "takes both"),
+        ({"references": ["https://a.example/1.png", "nowhere.png"]}, MediaError, "nowhere.png: No such file"),
+        ({"references": ["ftp://a.example/1.png"]}, MediaError, "No such file"),
+        ({"references": ["text.txt"]}, MediaError, "expected a .jpg"),
+    ],
+)
+def test_media_that_cannot_be_used_are_refused_before_anything_is_sent(
+    server, client, tmp_path, monkeypatch, media, error, part
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        client.submit("m", "a horse", **media)
+    assert part in caught.value.message
+    assert not server.received
+
+
+def test_pictures_too_large_together_are_refused_before_anything_is_sent(server, client, tmp_path):
+    (tmp_path / "big.png").write_bytes(PNG + bytes(17_000_000))
+    with pytest.raises(MediaError, match="larger than 64,000,000 bytes together"):
+        client.submit("happyhorse-1.0-r2v", "a horse", references=[tmp_path / "big.png"] * 3)
+    assert not server.received
