@@ -27,7 +27,7 @@ from hhray.tasks import Task
 
 logger = logging.getLogger("ray.serve")
 
-NUM_FETCHERS = 4
+NUM_FETCHERS = 8  # they mostly wait; what they fetch goes straight to the disk
 POLL_SECONDS = 2.0
 # A claim outlives the work by this: a queue for the decoder, a slow disk, a busy database.
 LEASE_MARGIN_SECONDS = 60.0

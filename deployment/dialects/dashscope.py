@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployment.dialects.dashscope_parse import (
+    MAX_BODY_BYTES,
     MAX_STREAM_BYTES,
     CreateCall,
     body_too_large,
@@ -24,6 +25,7 @@ from deployment.dialects.dashscope_render import (
 
 __all__ = [
     "CANCEL_REFUSED",
+    "MAX_BODY_BYTES",
     "MAX_STREAM_BYTES",
     "STOP_REFUSED",
     "CreateCall",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hhray.geometry import DURATIONS, Ratio, Resolution
-from hhray.request import MAX_SEED, ClipRequest, Media, MediaType, Mode, ShapeKey
+from hhray.request import MAX_SEED, AudioSetting, ClipRequest, Language, Media, MediaType, Mode, ShapeKey
 from hhray.tasks import SERVICE_STAGES, TERMINAL, Stage, TaskState
 
 SHAPES = st.builds(
@@ -34,6 +34,11 @@ def test_a_shape_key_comes_back_from_its_text(key):
         seed=st.integers(0, MAX_SEED),
         watermark=st.booleans(),
         media=st.lists(st.builds(Media, type=st.sampled_from(MediaType), url=st.text(max_size=9)), max_size=3),
+        language=st.none() | st.sampled_from(Language),
+        dialogue=st.text(max_size=9),
+        audio_setting=st.sampled_from(AudioSetting),
+        strict_capabilities=st.booleans(),
+        source_seconds=st.floats(0, 15),
     )
 )
 def test_a_request_comes_back_from_json(request_):
@@ -47,6 +52,15 @@ def test_a_request_comes_back_from_json(request_):
 def test_values_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
         ClipRequest(model="m", mode=Mode.T2V, prompt="p", **bad)
+
+
+@pytest.mark.parametrize(
+    ("mode", "source", "expected"),
+    [(Mode.VIDEO_EDIT, 6.62, 6.62), (Mode.VIDEO_EDIT, 0.0, 7.0), (Mode.VIDEO_EDIT, 7.5, 7.0), (Mode.R2V, 6.62, 7.0)],
+)
+def test_an_edit_lasts_as_long_as_its_video_and_no_longer_than_asked(mode, source, expected):
+    request = ClipRequest(model="m", mode=mode, prompt="p", duration=7, source_seconds=source)
+    assert request.output_seconds == expected
 
 
 def test_a_request_cannot_be_changed():

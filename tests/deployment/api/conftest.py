@@ -5,6 +5,7 @@ Tests play the engine by hand: they claim and publish through the store.
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 import time
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import httpx
+import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
@@ -145,12 +148,20 @@ def picture() -> Callable[..., bytes]:
 
 @pytest.fixture
 def hosted():
-    """A server of files given by path, and its host:port; a value of None redirects to a private address."""
+    """A server of files given by path, and its host:port; a value of None redirects to a private address.
+
+    Unknown paths are 404; /slow takes 0.3 s.
+    """
     files = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path not in files:
+                self.send_error(404)
+                return
             data = files[self.path]
+            if self.path == "/slow":
+                time.sleep(0.3)
             if data is None:
                 self.send_response(302)
                 self.send_header("location", "http://127.0.0.1:1/")
@@ -171,3 +182,29 @@ def hosted():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def video() -> Callable[..., bytes]:
+    """Bytes of a small MP4: a changing grey picture, with a silent sound track or none."""
+
+    @functools.cache
+    def make(seconds: float = 3.2, rate: int = 10, size: tuple[int, int] = (480, 360), sound: bool = True) -> bytes:
+        buffer = io.BytesIO()
+        with av.open(buffer, "w", format="mp4") as container:
+            pictures = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
+            pictures.width, pictures.height = size
+            track = container.add_stream("aac", rate=48000, layout="stereo") if sound else None
+            for index in range(round(seconds * rate)):
+                grey = np.full((size[1], size[0], 3), index * 5 % 256, np.uint8)
+                container.mux(pictures.encode(av.VideoFrame.from_ndarray(grey, "rgb24")))
+            container.mux(pictures.encode(None))
+            if track is not None:
+                samples = np.zeros((2, round(seconds * 48000)), np.float32)
+                frame = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
+                frame.rate = 48000
+                container.mux(track.encode(frame))
+                container.mux(track.encode(None))
+        return buffer.getvalue()
+
+    return make

@@ -106,6 +106,25 @@ def test_the_sync_surface_sends_a_picture_in_both_spellings(live, dashscope, pic
         assert (task.ready, task.request.ratio) == (True, "1:1")
 
 
+def test_the_sync_surface_sends_references_and_an_edit(live, dashscope, picture):
+    url = "data:image/png;base64," + base64.b64encode(picture(400, 400)).decode()
+    references = [{"type": "reference_image", "url": url}] * 2
+    call = dashscope.VideoSynthesis.async_call
+    created = call(
+        model="happyhorse-1.0-r2v", prompt="[Image2] waves", media=references, ratio="9:16", language="german"
+    )
+    assert created.status_code == 200, created.message
+    assert live.intake.run_once()
+    task = live.store.get(created.output.task_id)
+    assert (task.ready, task.request.ratio, task.request.language) == (True, "9:16", "German")
+    video = {"type": "video", "url": "https://videos.example/1.mp4"}
+    media = [video, *references]
+    created = call(model="happyhorse-1.0-video-edit", prompt="x", media=media, audio_setting="origin")
+    assert created.status_code == 200, created.message
+    task = live.store.get(created.output.task_id)
+    assert (task.request.mode, task.request.audio_setting, len(task.request.media)) == ("video-edit", "origin", 3)
+
+
 def test_the_async_surface_with_its_trailing_slashes(live, dashscope, engine):
     from dashscope.aigc.video_synthesis import AioVideoSynthesis
 

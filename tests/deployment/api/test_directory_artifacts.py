@@ -32,6 +32,20 @@ def test_a_failed_copy_leaves_nothing(artifacts, tmp_path):
     assert list(artifacts.local_path(clip_key(TASK, 1)).parent.iterdir()) == []
 
 
+def test_a_stream_that_breaks_leaves_no_file_and_keeps_the_old_one(artifacts):
+    key = input_key(TASK)
+    artifacts.put_bytes(key, b"old")
+
+    def broken(file):
+        file.write(b"new")
+        raise RuntimeError("the network is gone")
+
+    with pytest.raises(RuntimeError, match="the network is gone"):
+        artifacts.put_stream(key, broken)
+    assert artifacts.local_path(key).read_bytes() == b"old"
+    assert [path.name for path in artifacts.local_path(key).parent.iterdir()] == ["0"]
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -68,6 +69,13 @@ class Misbehaving(BaseHTTPRequestHandler):
         self.close_connection = True
         for _ in range(1000):
             self.wfile.write(bytes(10_000))
+
+    def answer_long(self):
+        self.send_response(200)
+        self.send_header("content-length", "40000000")
+        self.end_headers()
+        for _ in range(400):
+            self.wfile.write(bytes(100_000))
 
     def answer_packed(self):
         self.reply(200, b"\x1f\x8bpacked", content_encoding="gzip")
@@ -179,6 +187,20 @@ def test_a_file_is_cut_off_at_the_limit_whatever_the_server_says(start):
     assert "at most 1000 bytes" in refusal(port, "lying", code="BadRequest.TooLarge")
     assert fetch(port, "good", max_bytes=7) == b"picture"
     refusal(port, "good", max_bytes=6, code="BadRequest.TooLarge")
+
+
+def test_a_long_file_is_never_in_memory(start, tmp_path):
+    port, _ = start()
+    limits = safe_fetch.FetchLimits(40_000_000, 20.0, 0, (f"127.0.0.1:{port}",))
+    tracemalloc.start()
+    try:
+        with (tmp_path / "file").open("wb") as file:
+            safe_fetch.fetch(f"http://127.0.0.1:{port}/long", file.write, limits)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "file").stat().st_size == 40_000_000
+    assert peak < 4_000_000
 
 
 def test_a_compressed_answer_is_never_unpacked(start):

@@ -111,6 +111,36 @@ def test_a_finished_image_to_video_task_has_no_ratio_in_its_usage(live):
     }
 
 
+def finished_usage(live, model, media, **facts):
+    """Create, play the intake (`facts` are what it found out), play the engine; returns the answer's usage."""
+    task_id = live.create_id({"model": model, "input": {"prompt": "x", "media": media}, "parameters": {"duration": 4}})
+    claimed = live.store.claim_media("intake", 60.0, task_id)
+    assert live.store.media_ready(task_id, "intake", claimed.request.model_copy(update=facts), 1.0)
+    live.finish(task_id)
+    return live.get(task_id)["usage"]
+
+
+def test_a_finished_reference_to_video_task_has_the_ratio_it_asked_for(live):
+    media = [{"type": "reference_image", "url": "https://pictures.example/1.png"}]
+    assert finished_usage(live, "happyhorse-1.1-r2v", media) == {
+        **{"duration": 4, "input_video_duration": 0, "output_video_duration": 4, "video_count": 1},
+        **{"SR": 1080, "ratio": "16:9"},
+    }
+
+
+@pytest.mark.parametrize(("seconds", "shown", "total"), [(6.62, 6.62, 13.24), (15.0, 15.0, 30.0), (7.004, 7.0, 14.0)])
+def test_a_finished_edit_counts_the_seconds_of_both_videos_as_floats(live, seconds, shown, total):
+    media = [{"type": "video", "url": "https://videos.example/1.mp4"}]
+    usage = finished_usage(
+        live, "happyhorse-1.0-video-edit", media, source_seconds=seconds, duration=-int(-seconds // 1)
+    )
+    assert usage == {
+        **{"duration": total, "input_video_duration": shown, "output_video_duration": shown},
+        **{"video_count": 1, "SR": 1080},
+    }
+    assert all(type(usage[name]) is float for name in usage if name.endswith("duration"))
+
+
 def test_a_failed_task_says_why_with_status_200(live):
     task_id = live.create_id(T2V)
     (claim,) = live.store.claim([task_id], "engine", 60.0)
