@@ -134,7 +134,7 @@ class MediaIntake:
     def _fetch(self, key: str, item: Media, deadline: float) -> str:
         """Download a file straight to the disk. Returns `key`, where it lies."""
         settings, is_video = self._settings, item.type is MediaType.VIDEO
-        left = max(0.001, deadline - time.monotonic())
+        left = max(0.1, deadline - time.monotonic())
         limits = FetchLimits(
             max_bytes=settings.max_video_bytes if is_video else settings.max_bytes,
             timeout_seconds=left if is_video else min(left, settings.timeout_seconds),

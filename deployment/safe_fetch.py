@@ -51,7 +51,7 @@ async def _fetch_in_time(url: str, write: Write, limits: FetchLimits, accept: st
         async with asyncio.timeout(limits.timeout_seconds):
             await _follow(url, write, limits, accept)
     except TimeoutError:
-        raise _failed(f"the download took longer than {limits.timeout_seconds:.3g} seconds") from None
+        raise _failed(f"the download took longer than {round(limits.timeout_seconds, 1):g} seconds") from None
 
 
 async def _follow(text: str, write: Write, limits: FetchLimits, accept: str) -> None:
