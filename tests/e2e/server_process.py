@@ -26,7 +26,7 @@ START_SECONDS = 120
 class ServerProcess:
     """`hhray serve` on a temporary data directory; `start` after a kill starts another on the same directory."""
 
-    def __init__(self, home: Path, **engine: Any) -> None:
+    def __init__(self, home: Path, *, media: dict[str, Any] | None = None, **engine: Any) -> None:
         self.home = home
         self.config = home / "hhray.yaml"
         values = {
@@ -42,6 +42,7 @@ class ServerProcess:
             "store": {"lease_seconds": 8.0},
             "router": {"heartbeat_seconds": 0.25, "poll_seconds": 0.2, "reconcile_seconds": 1.0},
             "health_check_seconds": 1.0,
+            "media": media or {},
             "drain_seconds": 30.0,
         }
         self.config.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML

@@ -1,0 +1,200 @@
+"""Every mode from request to MP4: a checkpoint on disk behind the real server, called by the unmodified client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_release import write_tiny_release
+
+from hhray.model_size import preset
+from server_process import ServerProcess
+
+SOURCE_SECONDS, SOURCE_RATE, TONE = 3.4, 30, 440
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures and a video that clients refer to."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, left, right in (("one.png", (200, 40, 40), (40, 40, 200)), ("two.png", (40, 200, 40), (20, 20, 20))):
+        picture = np.zeros((480, 480, 3), np.uint8)
+        picture[:, :240], picture[:, 240:] = left, right
+        Image.fromarray(picture).save(folder / name)
+    write_video(folder / "source.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def media_url(files: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(files)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def modes_server(tmp_path_factory: pytest.TempPathFactory, media_url: str) -> Iterator[ServerProcess]:
+    """A server of a small release on disk: distilled base, and super-resolution for 480P alone."""
+    home = tmp_path_factory.mktemp("modes")
+    write_tiny_release(home / "weights", size=preset("pico"), parts=("distill", "540p_sr"), seed=4)
+    server = ServerProcess(
+        home,
+        media={"allowed_private": [media_url.removeprefix("http://")]},
+        checkpoint=str(home / "weights"),
+        super_resolution={"480P": "540p_sr", "720P": "none", "1080P": "none"},
+        watchdog_floor_seconds=60.0,
+    )
+    server.start()
+    yield server
+    assert server.stop() == 0, server.log_tail()
+
+
+def write_video(path: Path) -> None:
+    """A white bar that moves over grey, 480x360 at 30 frames a second, and a tone of 440 Hz."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=SOURCE_RATE)
+        video.width, video.height, video.pix_fmt = 480, 360, "yuv420p"
+        sound = container.add_stream("aac", rate=44100, layout="stereo")
+        for index in range(round(SOURCE_SECONDS * SOURCE_RATE)):
+            pixels = np.full((360, 480, 3), 60, np.uint8)
+            pixels[:, 4 * index : 4 * index + 60] = 250
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode())
+        time = np.arange(round(SOURCE_SECONDS * 44100)) / 44100
+        wave = np.repeat(0.4 * np.sin(2 * np.pi * TONE * time)[None], 2, 0).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
+        frame.sample_rate = 44100
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+
+
+def make(server: ServerProcess, path: Path, model: str, prompt: str, **options: Any) -> tuple[dict[str, Any], Path]:
+    """A clip through the official client: its whole answer, and the file."""
+    import dashscope
+    from dashscope import VideoSynthesis
+    from dashscope.api_entities.http_request import close_shared_sync_session
+
+    dashscope.base_http_api_url = f"{server.url}/api/v1"
+    answer = VideoSynthesis.call(api_key="any", model=f"happyhorse-{model}", prompt=prompt, seed=7, **options)
+    close_shared_sync_session()
+    assert answer.status_code == 200, answer
+    assert answer.output.task_status == "SUCCEEDED", answer
+    response = httpx.get(answer.output.video_url)
+    path.write_bytes(response.content)
+    with server.client() as client:
+        return client.get(answer.output.task_id).raw, path
+
+
+def frames_and_sound(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with av.open(str(path)) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    with av.open(str(path)) as container:
+        sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    return frames, sound
+
+
+def assert_starts_with(frames: np.ndarray, picture: Path) -> None:
+    height, width = frames.shape[1:3]
+    wanted = np.asarray(Image.open(picture).resize((width, height))).astype(int)
+    assert np.abs(frames[0].astype(int) - wanted).mean() < 14
+
+
+def test_text_with_language_and_dialogue(modes_server: ServerProcess, tmp_path: Path) -> None:
+    spoken = {"extra_input": {"dialogue": "Bonjour !"}, "language": "French"}
+    options: dict[str, Any] = {"resolution": "256P", "ratio": "1:1", "duration": 3}
+    answer, clip = make(modes_server, tmp_path / "a.mp4", "1.0-t2v", "a baker", **options, **spoken)
+    plain_answer, plain = make(modes_server, tmp_path / "b.mp4", "1.0-t2v", "a baker", **options)
+    frames, sound = frames_and_sound(clip)
+    assert frames.shape == (75, 320, 320, 3)
+    assert np.sqrt((sound**2).mean()) > 1e-3
+    assert "notice" not in answer["output"]
+    assert answer["output"]["orig_prompt"] == plain_answer["output"]["orig_prompt"] == "a baker"
+    assert np.abs(frames.astype(int) - frames_and_sound(plain)[0]).mean() > 1, "the words changed nothing"
+
+
+def test_a_first_frame_through_super_resolution(
+    modes_server: ServerProcess, media_url: str, files: Path, tmp_path: Path
+) -> None:
+    media = [{"type": "first_frame", "url": f"{media_url}/one.png"}]
+    answer, clip = make(
+        modes_server, tmp_path / "clip.mp4", "1.1-i2v", "it moves", media=media, resolution="480P", duration=3
+    )
+    frames, _ = frames_and_sound(clip)
+    assert frames.shape == (75, 624, 624, 3)
+    assert "notice" not in answer["output"], "480P has super-resolution weights here"
+    assert_starts_with(frames, files / "one.png")
+
+
+def test_references_fall_back_to_a_first_frame_and_say_so(
+    modes_server: ServerProcess, media_url: str, files: Path, tmp_path: Path
+) -> None:
+    media = [{"type": "reference_image", "url": f"{media_url}/{name}.png"} for name in ("one", "two")]
+    prompt = "[Image 1] meets character2"
+    options: dict[str, Any] = {"media": media, "resolution": "256P", "ratio": "4:3", "duration": 3}
+    answer, clip = make(modes_server, tmp_path / "clip.mp4", "1.0-r2v", prompt, **options)
+    frames, _ = frames_and_sound(clip)
+    assert frames.shape == (75, 288, 384, 3)
+    assert "reference" in answer["output"]["notice"]
+    assert answer["usage"]["ratio"] == "4:3"
+    left, right = frames[0][:, :150].mean((0, 1)), frames[0][:, -150:].mean((0, 1))
+    assert left[0] > left[2] + 60, "the first reference is red on the left"
+    assert right[2] > right[0] + 60, "and blue on the right"
+
+
+def test_an_edited_video_keeps_its_length_and_sound(
+    modes_server: ServerProcess, media_url: str, tmp_path: Path
+) -> None:
+    media = [
+        {"type": "video", "url": f"{media_url}/source.mp4"},
+        {"type": "reference_image", "url": f"{media_url}/two.png"},
+    ]
+    options: dict[str, Any] = {"media": media, "resolution": "256P", "audio_setting": "origin"}
+    answer, clip = make(modes_server, tmp_path / "clip.mp4", "1.0-video-edit", "the bar is [Image 1]", **options)
+    frames, sound = frames_and_sound(clip)
+    assert frames.shape == (85, 288, 384, 3), "3.4 s at 25 frames a second, 4:3"
+    assert "edit" in answer["output"]["notice"]
+    assert answer["usage"]["output_video_duration"] == pytest.approx(SOURCE_SECONDS, abs=0.05)
+    assert "ratio" not in answer["usage"]
+    spectrum = np.abs(np.fft.rfft(sound[0]))
+    loudest = np.argmax(spectrum) * 48000 / sound.shape[1]
+    assert loudest == pytest.approx(TONE, abs=2)
+
+
+def test_a_new_sound_is_made_for_an_edit(modes_server: ServerProcess, media_url: str, tmp_path: Path) -> None:
+    media = [{"type": "video", "url": f"{media_url}/source.mp4"}]
+    _, clip = make(modes_server, tmp_path / "clip.mp4", "1.0-video-edit", "a storm", media=media, resolution="256P")
+    _, sound = frames_and_sound(clip)
+    spectrum = np.abs(np.fft.rfft(sound[0]))
+    assert np.argmax(spectrum) * 48000 / sound.shape[1] != pytest.approx(TONE, abs=2)
+    assert np.sqrt((sound**2).mean()) > 1e-3
+
+
+def test_strict_capabilities_refuse_the_fallback(modes_server: ServerProcess, media_url: str) -> None:
+    body = {
+        "model": "happyhorse-1.0-r2v",
+        "input": {"prompt": "x", "media": [{"type": "reference_image", "url": f"{media_url}/one.png"}]},
+        "parameters": {"strict_capabilities": True, "duration": 3},
+    }
+    path = "/api/v1/services/aigc/video-generation/video-synthesis"
+    answer = httpx.post(modes_server.url + path, json=body, headers={"X-DashScope-Async": "enable"})
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "InvalidParameter"
+    assert "not trained" in answer.json()["message"]

@@ -1,0 +1,233 @@
+"""The Python face: every mode on the pico network, from arguments to a clip."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_release import write_tiny_release
+
+import engine
+from engine.clip_batch import ClipBatch
+from engine.pipeline import Pipeline
+from hhray.capabilities import Capabilities
+from hhray.errors import ConfigError, EngineFault, InvalidParameter, MediaError
+from hhray.geometry import Resolution
+from hhray.memory_parts import Stage
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
+
+SHORT = {"duration": 3, "ratio": "1:1"}
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return Pipeline.from_pretrained("pico").to("cpu")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network said to be trained for everything."""
+    return Pipeline(ServedModel(preset("pico"), Capabilities(r2v=True, edit=True))).to("cpu")
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("release") / "weights"
+    write_tiny_release(folder, size=preset("pico"), parts=("distill", "540p_sr"), seed=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """3.2 s of a moving bar with a tone."""
+    path = tmp_path_factory.mktemp("source") / "source.mp4"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 384, 384, "yuv420p"
+        sound = container.add_stream("aac", rate=48000, layout="stereo")
+        for index in range(80):
+            pixels = np.full((384, 384, 3), 60, np.uint8)
+            pixels[:, 4 * index : 4 * index + 40] = 250
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode())
+        wave = np.repeat(0.4 * np.sin(2 * np.pi * 440 * np.arange(153_600) / 48000)[None], 2, 0)
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 48000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    return path
+
+
+def picture(left, right):
+    pixels = np.zeros((400, 400, 3), np.uint8)
+    pixels[:, :200], pixels[:, 200:] = left, right
+    return Image.fromarray(pixels)
+
+
+RED_BLUE, GREEN = picture((200, 40, 40), (40, 40, 200)), picture((40, 200, 40), (40, 200, 40))
+
+
+def test_engine_offers_the_pipeline_without_importing_torch():
+    code = "import sys, engine; assert 'torch' not in sys.modules; engine.Pipeline; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert engine.Pipeline is Pipeline
+    with pytest.raises(AttributeError, match="no attribute 'Pipe'"):
+        engine.Pipe  # noqa: B018
+
+
+def test_a_prompt_becomes_a_clip_with_a_file(pipeline, tmp_path):
+    seen = []
+    clip = pipeline(prompt="a red fox", seed=3, on_step=lambda *step: seen.append(step), **SHORT)
+    assert seen == [(step, 8) for step in range(1, 9)]
+    assert tuple(clip.frames.shape) == (75, 320, 320, 3)
+    assert clip.frames.dtype is torch.uint8
+    assert tuple(clip.audio.shape) == (2, 144_000)
+    assert clip.notice == ""
+    clip.save(tmp_path / "clip.mp4")
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert container.streams.video[0].frames == 75
+    again = pipeline(prompt="a red fox", seed=3, **SHORT)
+    assert torch.equal(again.frames, clip.frames)
+
+
+def test_language_and_dialogue_reach_the_model(pipeline):
+    plain = pipeline(prompt="a baker", **SHORT)
+    spoken = pipeline(prompt="a baker", language="French", dialogue="Bonjour !", **SHORT)
+    assert not torch.equal(plain.frames, spoken.frames)
+
+
+def test_24_frames_a_second_have_the_same_sound(pipeline):
+    slow = Pipeline.from_pretrained("pico", frames_per_second=24).to("cpu")
+    clip, plain = (one(prompt="a fox", **SHORT) for one in (slow, pipeline))
+    assert len(clip.frames) == 72
+    assert torch.equal(clip.audio, plain.audio)
+
+
+def test_a_picture_is_the_first_frame_and_gives_the_ratio(pipeline):
+    clip = pipeline(prompt="it moves", image=RED_BLUE, duration=3)
+    wanted = np.asarray(RED_BLUE.resize((320, 320))).astype(int)
+    assert np.abs(clip.frames[0].numpy().astype(int) - wanted).mean() < 8
+
+
+def test_a_sound_drives_the_clip(pipeline, source):
+    clip, silent = pipeline(prompt="x", sound=source, **SHORT), pipeline(prompt="x", **SHORT)
+    assert not torch.equal(clip.frames, silent.frames)
+    assert _loudest_hertz(clip) == pytest.approx(440, abs=30), "the stand-in codec knows multiples of 50 Hz"
+
+
+def test_references_that_were_not_trained_fall_back_to_the_first(pipeline):
+    clip = pipeline(prompt="[Image 1] and [Image2]", references=[RED_BLUE, GREEN], **SHORT)
+    other = pipeline(prompt="[Image 1] and [Image2]", references=[RED_BLUE, RED_BLUE], **SHORT)
+    assert "reference" in clip.notice
+    wanted = np.asarray(RED_BLUE.resize((320, 320))).astype(int)
+    assert np.abs(clip.frames[0].numpy().astype(int) - wanted).mean() < 8
+    assert torch.equal(clip.frames, other.frames)
+
+
+def test_trained_references_are_read_all_of_them(trained):
+    clips = [trained(prompt="[Image 1]", references=given, **SHORT) for given in ([GREEN], [GREEN, RED_BLUE])]
+    assert all(clip.notice == "" for clip in clips)
+    assert not torch.equal(clips[0].frames, clips[1].frames)
+    green = np.asarray(GREEN.resize((320, 320))).astype(int)
+    assert np.abs(clips[0].frames[0].numpy().astype(int) - green).mean() > 20, "a reference is no first frame"
+
+
+def test_an_edit_keeps_length_and_sound(pipeline, source):
+    clip = pipeline(prompt="a storm", video=source, keep_sound=True)
+    assert tuple(clip.frames.shape) == (80, 320, 320, 3)
+    assert "edit" in clip.notice
+    assert _loudest_hertz(clip) == pytest.approx(440, abs=1)
+    assert clip.audio.shape[1] == 153_600
+
+
+def test_a_trained_edit_reads_its_source_and_its_references(trained, source):
+    clips = [trained(prompt="x", video=source, references=given) for given in ((), (GREEN,))]
+    free = trained(prompt="x", duration=4, ratio="1:1")
+    assert all(clip.notice == "" for clip in clips)
+    assert not torch.equal(clips[0].frames, clips[1].frames)
+    assert not torch.equal(clips[0].frames, free.frames[:80])
+
+
+def test_super_resolution_makes_the_tier_and_keeps_the_base_sound(release):
+    pipeline = Pipeline.from_pretrained(release, tiers=[Resolution.P480]).to("cpu")
+    assert pipeline.served.ladder == {Resolution.P480: Stage.SR_540P, Resolution.P720: Stage.SR_540P}
+    seen = []
+    clip = pipeline(prompt="a fox", image=RED_BLUE, resolution="480P", duration=3, on_step=lambda *s: seen.append(s))
+    assert seen[-1] == (13, 13)
+    assert tuple(clip.decoded.shape) == (77, 640, 640, 3)
+    assert tuple(clip.frames.shape) == (75, 624, 624, 3)
+    assert clip.notice == ""
+    wanted = np.asarray(RED_BLUE.resize((624, 624))).astype(int)
+    assert np.abs(clip.frames[0].numpy().astype(int) - wanted).mean() < 8
+    base = pipeline(prompt="a fox", image=RED_BLUE, duration=3)
+    assert torch.equal(clip.audio, base.audio)
+
+
+def test_steps_are_counted_over_all_passes(release):
+    pipeline = Pipeline.from_pretrained(release, tiers=[Resolution.P480]).to("cpu")
+    assert pipeline.served.num_steps(_job("480P").geometry) == 13
+    batch = pipeline.begin([_job("256P")])
+    assert isinstance(batch, ClipBatch)
+    with pytest.raises(EngineFault, match="step 1 was asked for, but 0 of 8 is next"):
+        batch.step(1)
+    with pytest.raises(EngineFault, match="not denoised yet"):
+        pipeline.decode(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"duration": 16}, "duration: expected 3 to 15"),
+        ({"resolution": "4K"}, "resolution: expected one of 256P"),
+        ({"ratio": "2:1"}, "ratio: expected one of 16:9"),
+        ({"language": "Latin"}, "language: expected one of English"),
+        ({"seed": -1}, "seed: expected 0"),
+        ({"image": GREEN, "references": [GREEN]}, "not both"),
+        ({"references": [GREEN] * 10}, "at most 9 pictures, got 10"),
+        ({"prompt": "[Image 2]", "references": [GREEN]}, "Image 2"),
+        ({"keep_sound": True}, "no video"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(pipeline, arguments, message):
+    with pytest.raises(InvalidParameter, match=message):
+        pipeline(**{"prompt": "x"} | arguments)
+
+
+def test_files_and_folders_that_are_not_there_are_named(pipeline, tmp_path):
+    with pytest.raises(MediaError):
+        pipeline(prompt="x", video=tmp_path / "none.mp4")
+    with pytest.raises(ConfigError, match="no directory"):
+        Pipeline.from_pretrained(tmp_path / "none")
+    with pytest.raises(EngineFault, match="not loaded"):
+        Pipeline.from_pretrained("pico")(prompt="x")
+
+
+def test_generate_is_the_command_line_of_it(tmp_path):
+    RED_BLUE.save(tmp_path / "first.png")
+    command = [sys.executable, "-m", "hhray", "generate", "--weights", "pico", "--prompt", "a fox", "--json"]
+    command += ["--image", str(tmp_path / "first.png"), "--duration", "3", "--out", str(tmp_path / "clip.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["clip"] == str(tmp_path / "clip.mp4")
+    assert facts["seconds_per_clip"] > 0
+    with av.open(facts["clip"]) as container:
+        assert container.streams.video[0].frames == 75
+
+
+def _job(resolution):
+    from engine.messages import ClipJob
+
+    return ClipJob("t", "a fox", 1, resolution, "1:1", 3)
+
+
+def _loudest_hertz(clip):
+    spectrum = clip.audio[0].numpy()
+    return np.argmax(np.abs(np.fft.rfft(spectrum))) * 48000 / len(spectrum)
