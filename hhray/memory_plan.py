@@ -2,7 +2,8 @@
 
 Bytes follow the model specification 5.4; GB are 10^9 bytes. One GPU runs one stage after another: text, base,
 super-resolution, decode. A stage needs the weights that stay, those it uses, its activations and a reserve. Plans are
-tried from the best to the most frugal; the first that fits is taken:
+tried from the best to the most frugal; the first that fits is taken. Small networks are in float32, on the GPU if there
+is one, else on the CPU. For all others:
 
 1. everything in bfloat16 stays on the GPU;
 2. the text encoder is offloaded: pinned in host memory, its layers copied while the layer before computes;
@@ -14,12 +15,11 @@ tried from the best to the most frugal; the first that fits is taken:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hhray.errors import ConfigError
 from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution
 from hhray.memory_parts import (
-    STAGE_OF_TIER,
     TRANSFORMER_STAGES,
     Component,
     Demand,
@@ -36,18 +36,21 @@ from hhray.memory_size import (
     ENCODER_LAYERS,
     GB,
     VAE_BYTES,
+    WEIGHT_BYTES,
     Format,
     activation_bytes,
-    layer_linears,
+    largest_linear,
     transformer_bytes,
 )
-from hhray.model_size import NUM_MODALITIES
+from hhray.model_size import ModelSize
 
 MIN_GPU_GB = 24
 RESERVE_BYTES = 3 * GB // 2  # CUDA context, communication buffers, fragmentation
 MAX_TEXT_TOKENS = 640
 SMALL_MODEL_BYTES = GB  # networks below this run on a CPU
 RANK_COUNTS = (1, 2, 4, 8)
+CODEC_OF = {"text encoder": "text", "video VAE": "video", "Turbo VAE": "video", "audio VAE": "sound"}
+ALL_STAND_INS = frozenset(CODEC_OF.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,18 @@ def plan_memory(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     Raises:
         ConfigError: it cannot fit; the message names the smallest change that would.
     """
-    if transformer_bytes(demand.size, Format.BF16) < SMALL_MODEL_BYTES:
-        return _host_plan(demand)
+    if is_small(demand.size):
+        return _small_plan(gpu, demand)
     card = _checked_card(gpu, demand)
     plan = _first_fitting(card, demand)
     if plan is None:
         raise ConfigError(_refusal(card, demand))
     return plan
+
+
+def is_small(size: ModelSize) -> bool:
+    """Whether a CPU can run it: the presets tiny and pico, and what is of their kind."""
+    return transformer_bytes(size, Format.BF16) < SMALL_MODEL_BYTES
 
 
 def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
@@ -97,9 +105,10 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
     return gpu
 
 
-def _host_plan(demand: Demand) -> MemoryPlan:
-    num_bytes = 2 * transformer_bytes(demand.size, Format.BF16)  # small presets compute in float32: twice, at most
-    return MemoryPlan((Component("base", Stage.BASE, Format.BF16, Place.HOST, num_bytes, 0),), {Stage.BASE: 0}, False)
+def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
+    place = Place.RESIDENT if gpu else Place.HOST
+    plan = _plan(_Recipe(Format.FP32, place, place, place), demand, False)
+    return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 
 def _recipes(has_fp8: bool) -> Iterator[_Recipe]:
@@ -121,7 +130,7 @@ def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
 
 
 def _plan(recipe: _Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
-    components = (_encoder(recipe), *_transformers(recipe, demand), *_vaes(recipe))
+    components = (*_encoder(recipe, demand), *_transformers(recipe, demand), *_vaes(recipe, demand))
     stages = [Stage.TEXT, *(item.stage for item in components if item.name in TRANSFORMER_STAGES), Stage.DECODE]
     peaks = {
         stage: sum(item.gpu_bytes(stage) for item in components) + _activations(stage, demand, chunked) + RESERVE_BYTES
@@ -130,39 +139,54 @@ def _plan(recipe: _Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
     return MemoryPlan(components, peaks, chunked)
 
 
-def _encoder(recipe: _Recipe) -> Component:
-    num_bytes = ENCODER_BYTES if recipe.weights is Format.BF16 else ENCODER_BYTES // 2
+def _encoder(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
+    """The text encoder. Its linears and embeddings are in 8 bits where the transformers' are; never in float32."""
+    if "text" in demand.stand_ins:
+        return ()
+    eight_bit = recipe.weights in (Format.FP8, Format.INT8)
+    num_bytes = ENCODER_BYTES // 2 if eight_bit else ENCODER_BYTES
     working = num_bytes
     if recipe.encoder is Place.OFFLOADED:
         working = 2 * (ENCODER_BYTES - ENCODER_EMBEDDING_BYTES) // ENCODER_LAYERS  # one computes, one is copied
-    return Component("text encoder", Stage.TEXT, recipe.weights, recipe.encoder, num_bytes, working)
+    weights = recipe.weights if eight_bit else Format.BF16
+    return (_component("text encoder", Stage.TEXT, weights, recipe.encoder, num_bytes, working),)
 
 
 def _transformers(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
-    used = {Stage.BASE} | {STAGE_OF_TIER[tier] for tier in demand.tiers if tier in STAGE_OF_TIER}
-    size, num_bytes = demand.size, transformer_bytes(demand.size, recipe.weights)
-    # int8 weights are expanded to bfloat16 for one layer at a time; an edge layer, with its three experts, is largest
-    expanded = 2 * max(layer_linears(size, index) for index in range(size.num_layers)) * NUM_MODALITIES
-    working = num_bytes + (expanded if recipe.weights is Format.INT8 else 0)
+    used = {Stage.BASE} | {stage for tier, stage in demand.ladder.items() if tier in demand.tiers}
+    num_bytes = working = transformer_bytes(demand.size, recipe.weights)
+    if recipe.weights in (Format.FP8, Format.INT8):
+        working += 2 * largest_linear(demand.size)  # 8-bit weights are expanded, one linear of one expert at a time
     return tuple(
-        Component(stage, stage, recipe.weights, recipe.transformers, num_bytes, working)
+        _component(stage, stage, recipe.weights, recipe.transformers, num_bytes, working)
         for stage in TRANSFORMER_STAGES
         if stage in used
     )
 
 
-def _vaes(recipe: _Recipe) -> tuple[Component, ...]:
+def _vaes(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
     """The encoder of pictures works before the base stage, with the text encoder gone; the others decode."""
+    absent = {name for name, kind in CODEC_OF.items() if kind in demand.stand_ins}
+    absent |= {"Turbo VAE"} if demand.decoder == "wan" else set()
+    weights = Format.FP32 if recipe.weights is Format.FP32 else Format.BF16
+    size = WEIGHT_BYTES[weights] // WEIGHT_BYTES[Format.BF16]
     return tuple(
-        Component(name, Stage.DECODE, Format.BF16, recipe.vaes, num_bytes, num_bytes)
+        _component(name, Stage.DECODE, weights, recipe.vaes, size * num_bytes, size * num_bytes)
         for name, num_bytes in VAE_BYTES.items()
+        if name not in absent
     )
+
+
+def _component(name: str, stage: Stage, weights: Format, place: Place, num_bytes: int, working: int) -> Component:
+    return Component(name, stage, weights, place, num_bytes, 0 if place is Place.HOST else working)
 
 
 def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
     if stage is Stage.TEXT:
         return ENCODER_ACTIVATION_BYTES
-    tiers = demand.tiers if stage is Stage.DECODE else [tier for tier in demand.tiers if _runs_in(tier, stage)]
+    tiers = demand.tiers
+    if stage in (Stage.SR_540P, Stage.SR_1080P):
+        tiers = tuple(tier for tier in demand.tiers if demand.ladder.get(tier) is stage)
     clips = [ClipGeometry(tier, ratio, demand.duration) for tier in tiers for ratio in Ratio]
     if stage is Stage.DECODE:
         sizes = [clip.output.run() for clip in clips]
@@ -170,10 +194,6 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
     grids = [clip.base_grid if stage is Stage.BASE else clip.run_grid for clip in clips]
     tokens = max(grid.num_tokens for grid in grids) + clips[0].audio_latents + MAX_TEXT_TOKENS
     return activation_bytes(demand.size, -(-tokens // demand.ranks), chunked)
-
-
-def _runs_in(tier: Resolution, stage: Stage) -> bool:
-    return stage is Stage.BASE or STAGE_OF_TIER.get(tier) is stage
 
 
 def _refusal(gpu: Gpu, demand: Demand) -> str:
@@ -189,18 +209,18 @@ def _refusal(gpu: Gpu, demand: Demand) -> str:
 
 def _smaller(gpu: Gpu, demand: Demand) -> Iterator[str]:
     """The longest shorter clip, the highest lower tier and the fewest GPUs that fit, as far as they do."""
-    size, tiers, ranks = demand.size, demand.tiers, demand.ranks
+    tiers, ranks = demand.tiers, demand.ranks
     for duration in range(demand.duration - 1, DURATIONS[0] - 1, -1):
-        if _first_fitting(gpu, Demand(size, tiers, duration, ranks)):
+        if _first_fitting(gpu, replace(demand, duration=duration)):
             yield f"at most {duration} seconds"
             break
     order = list(Resolution)
     for tier in reversed(order[: max(map(order.index, tiers))]):
         lower = tuple(kept for kept in order if order.index(kept) <= order.index(tier))
-        if _first_fitting(gpu, Demand(size, lower, demand.duration, ranks)):
+        if _first_fitting(gpu, replace(demand, tiers=lower)):
             yield f"tiers up to {tier}"
             break
     for count in RANK_COUNTS:
-        if count > ranks and _first_fitting(gpu, Demand(size, tiers, demand.duration, count)):
+        if count > ranks and _first_fitting(gpu, replace(demand, ranks=count)):
             yield f"{count} such GPUs"
             break

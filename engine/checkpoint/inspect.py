@@ -10,8 +10,9 @@ import psutil
 import torch
 
 from engine.checkpoint.capabilities import read_capabilities
-from engine.checkpoint.contents import Contents, expected_tensors, find_problems, nearest_known, read_contents
+from engine.checkpoint.contents import Contents, find_problems, nearest_known, read_contents
 from engine.checkpoint.names import find_release
+from engine.checkpoint.shapes import expected_tensors
 from engine.weights import build_meta_model
 from hhray.model_size import ModelSize
 

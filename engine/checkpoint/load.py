@@ -16,7 +16,8 @@ from torch import Tensor
 
 from engine.byte_progress import Advance, byte_progress
 from engine.checkpoint.contents import Contents, read_contents, require
-from engine.checkpoint.tensor_file import StoredTensor, TensorFileError, read_rows
+from engine.checkpoint.header import StoredTensor, TensorFileError
+from engine.checkpoint.tensor_file import read_rows
 from hhray.errors import ConfigError
 
 THREADS = 4
@@ -38,7 +39,7 @@ def load_tensors(
         ConfigError: tensors are missing, unexpected, misshapen, truncated or not finite; all are listed.
     """
     contents = read_contents(folder)
-    require(contents, {key: tensor.shape for key, tensor in expected.items()}, name)
+    require(contents, {key: tuple(tensor.shape) for key, tensor in expected.items()}, name)
     names = [key for key in contents.weights if wanted is None or key in wanted]
     total = sum(contents.tensors[key].num_bytes for key in names)
     problems: list[str] = []

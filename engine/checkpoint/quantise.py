@@ -23,9 +23,11 @@ from torch import Tensor
 
 from engine.byte_progress import Advance, byte_progress
 from engine.checkpoint.capabilities import FILE_NAME
-from engine.checkpoint.contents import Contents, expected_tensors, nearest_known, read_contents, require
+from engine.checkpoint.contents import Contents, nearest_known, read_contents, require
+from engine.checkpoint.header import StoredTensor, TensorFileError
 from engine.checkpoint.names import FP8_SCALE, INT8_SCALE
-from engine.checkpoint.tensor_file import DTYPE_CODES, StoredTensor, TensorFileError, read_rows
+from engine.checkpoint.shapes import expected_tensors
+from engine.checkpoint.tensor_file import DTYPE_CODES, read_rows
 from hhray.errors import ConfigError
 
 INDEX_NAME = "model.safetensors.index.json"
