@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.checkpoint.capabilities import read_capabilities, read_stand_ins
-from engine.checkpoint.contents import find_problems, read_contents, require
+from engine.checkpoint.contents import find_problems, nearest_known, read_contents, require
 from engine.checkpoint.names import Layout, Part, Release, find_release
 from engine.checkpoint.shapes import expected_tensors, size_from_shapes
 from hhray.errors import ConfigError
@@ -68,7 +68,7 @@ def base_part(release: Release, base: str = "auto") -> Part:
     if not there:
         raise ConfigError(
             f"{release.root} has no {' or '.join(choices[base])} weights; it has {', '.join(release.folders)}. "
-            f"`hhray fetch-weights --to {release.root}` gets them"
+            f"`hhray fetch-weights --from huggingface --to {release.root}` gets them"
         )
     return there[0]
 
@@ -80,14 +80,10 @@ def network_size(folder: Path) -> ModelSize:
         ConfigError: the files are no whole network; all that is wrong is listed.
     """
     contents = read_contents(folder)
-    size = size_from_shapes({name: stored.shape for name, stored in contents.weights.items()})
-    if size is None:
-        require(contents, expected_tensors(preset("15b")), "15b")
-        raise ConfigError(f"the checkpoint in {folder} is of no known kind")
-    if size.name == "custom":
-        problems = find_problems(contents, expected_tensors(size))
-        if problems:
-            raise ConfigError(f"the tensors in {folder} do not fit each other: {'; '.join(problems)}")
+    derived = size_from_shapes({name: stored.shape for name, stored in contents.weights.items()})
+    # a single damaged tensor can make the sizes nonsense: then it is the nearest known network that is compared with
+    candidates = [size for size in (derived, nearest_known(contents)[0]) if size]
+    size = min(candidates, key=lambda size: len("".join(find_problems(contents, expected_tensors(size)))))
     require(contents, expected_tensors(size), size.name)
     return size
 
@@ -113,8 +109,8 @@ def require_components(folder: Path, decoder: str = "turbo") -> None:
     """
     if absent := absent_components(folder, decoder):
         folders = ", ".join(str(folder / name) for name in absent)
-        options = " ".join(f"--part {name}" for name in absent)
-        raise ConfigError(f"no folder {folders}; `hhray fetch-weights --to {folder} {options}` gets what is missing")
+        command = f"hhray fetch-weights --from huggingface --to {folder} --parts {','.join(absent)}"
+        raise ConfigError(f"no folder {folders}; `{command}` gets what is missing")
 
 
 def _random_size(name: str) -> ModelSize:

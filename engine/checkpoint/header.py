@@ -122,3 +122,8 @@ def _checked(path: Path, header: dict[str, Any], begin: int, size: int) -> dict[
         state = "is truncated" if size < begin + end else "is corrupt"
         raise TensorFileError(f"{state}: its tensors end at byte {begin + end:,}, the file at {size:,}")
     return tensors
+
+
+def is_linear(stored: StoredTensor) -> bool:
+    """Whether this is a linear of a block: those, and only those, are quantised (model specification 1.2)."""
+    return stored.name.startswith("block.") and len(stored.shape) == 2

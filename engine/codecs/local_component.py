@@ -6,6 +6,7 @@ Both libraries only warn when a file lacks weights, and go on with random ones: 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,13 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(f"the library {name} is needed for this codec: pip install 'hhray[codecs]'") from error
+
+
+def hide_bars() -> None:
+    """Keep the libraries from showing bars in this process, those imported so far and hereafter."""
+    for name in ("transformers", "diffusers"):
+        if importlib.util.find_spec(name):
+            importlib.import_module(f"{name}.utils.logging").disable_progress_bar()
 
 
 def check_folder(folder: Path, what: str, patterns: Iterable[str]) -> None:

@@ -48,7 +48,17 @@ class OobleckAudioCodec:
                 f"{WHAT}: the codec in {folder} has (channels, samples a latent, speakers) {found}, "
                 f"not {(AUDIO_CHANNELS, SAMPLES_PER_LATENT, STEREO)}"
             )
-        return cls(vae.to(device))
+        for part in vae.modules():
+            # else every forward pass leaves a copy of the weights behind, on whatever device it ran
+            if hasattr(part, "weight_g"):
+                remove_weight_norm(part)
+        return cls(vae.requires_grad_(False).to(device))
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, for whoever places its weights."""
+        network: nn.Module = self._vae
+        return network
 
     @torch.inference_mode()
     def decode(self, latent: Tensor) -> Tensor:
