@@ -7,37 +7,30 @@ a component must ask for it again before it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import nn
 
 from engine.checkpoint.capabilities import read_stand_ins
-from engine.checkpoint.names import Part, find_release
-from engine.chunked_mlp import chunk_mlps
 from engine.codecs.additive import AdditiveAudioCodec
 from engine.codecs.averaging import AveragingVideoCodec
 from engine.codecs.base import AudioCodec, SoundEncoder, SourceVideoEncoder, TextEncoder, VideoCodec
 from engine.codecs.bytewise import BytewiseTextEncoder
 from engine.codecs.local_component import hide_bars
-from engine.codecs.oobleck import OobleckAudioCodec
 from engine.codecs.t5gemma import T5GemmaTextEncoder
-from engine.codecs.turbo import TurboVideoCodec, load_turbo
-from engine.codecs.wan import WanVideoCodec
 from engine.denoiser import Denoiser
 from engine.model.dit import AudioVideoTransformer
+from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
 from engine.stages import local_rule, stage_sampler, stage_style
-from engine.weights import EIGHT_BIT, FLOAT_DTYPES, build_model, load_model
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
-from hhray.memory_parts import TRANSFORMER_STAGES, Component, Demand, Gpu, MemoryPlan, Place, Stage
+from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
 from hhray.memory_plan import ALL_STAND_INS, plan_memory
 from hhray.served_model import ServedModel
 
-TEXT, VIDEO, TURBO, SOUND = "text encoder", "video VAE", "Turbo VAE", "audio VAE"
 FP8_CAPABILITY = (8, 9)
 
 
@@ -77,8 +70,9 @@ class Components:
         self.stand_ins = read_stand_ins(folder) if folder else ALL_STAND_INS
         demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, self.stand_ins)
         self.plan = plan or plan_memory(card(device), demand)
+        self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
         self.placements: dict[str, Placement] = {}
-        self._parts: dict[str, Any] = {}
+        self._parts: dict[str, object] = {}
 
     def load(self, rank: int, *, decodes: bool | None = None) -> None:
         """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too (None: on rank 0).
@@ -145,24 +139,14 @@ class Components:
             self._parts[SOUND] = AdditiveAudioCodec()
 
     def _load(self, item: Component, shown: bool) -> None:
-        makers: dict[str, Callable[[Component, torch.device], tuple[Any, nn.Module]]] = {
-            TEXT: self._make_text,
-            VIDEO: self._make_video,
-            TURBO: self._make_turbo,
-            SOUND: self._make_sound,
-        }
-        first = self.device if item.place is Place.RESIDENT else torch.device("cpu")
-        if item.name in TRANSFORMER_STAGES:
-            part: Any = self._make_transformer(item, first, shown)
-            module: nn.Module = part
-        elif item.name in self._parts:
+        if item.name in self._parts:
             return  # a given plan may name what is stood in for
-        else:
-            part, module = makers[item.name](item, first)
+        first = self.device if item.place is Place.RESIDENT else torch.device("cpu")
+        part, module = self._loader.make(item, first, shown, self._parts.get(VIDEO))
         self._parts[item.name] = part
         self.placements[item.name] = self._placed(item, part, module)
 
-    def _placed(self, item: Component, part: Any, module: nn.Module) -> Placement:  # noqa: ANN401
+    def _placed(self, item: Component, part: object, module: nn.Module) -> Placement:
         if item.place is Place.SWAPPED:
             return Swapped(module, self.device)
         if item.place is Place.OFFLOADED:
@@ -170,47 +154,6 @@ class Components:
                 raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
             return Offloaded(module, part.layers, part.head, self.device)
         return Resident(module, torch.device("cpu") if item.place is Place.HOST else self.device, item.place)
-
-    def _make_transformer(self, item: Component, device: torch.device, shown: bool) -> AudioVideoTransformer:
-        if self.folder is None:
-            model = build_model(self.served.size, device)
-        else:
-            part = Part(item.name) if item.stage is not Stage.BASE else self._base_part()
-            folder = find_release(self.folder).folder(part)
-            model = load_model(self.served.size, folder, device, item.format, shown)
-        if self.plan.chunked_mlp:
-            chunk_mlps(model)
-        return model
-
-    def _base_part(self) -> Part:
-        return Part.BASE if self.served.guided else Part.DISTILL
-
-    def _make_text(self, item: Component, device: torch.device) -> tuple[Any, nn.Module]:
-        eight_bit = item.format if item.format in EIGHT_BIT else None
-        encoder = T5GemmaTextEncoder.load(self._component("text"), device, _dtype(item), eight_bit)
-        if encoder.channels != self.served.size.text_channels:
-            raise ConfigError(
-                f"the text encoder in {self._component('text')} gives {encoder.channels} channels, "
-                f"and the network takes {self.served.size.text_channels}"
-            )
-        return encoder, encoder.module
-
-    def _make_video(self, item: Component, device: torch.device) -> tuple[Any, nn.Module]:
-        codec = WanVideoCodec.load(self._component("video_vae"), device, _dtype(item))
-        return codec, codec.module
-
-    def _make_turbo(self, item: Component, device: torch.device) -> tuple[Any, nn.Module]:
-        decoder = load_turbo(self._component("turbo_vae"), device=device, dtype=_dtype(item))
-        return TurboVideoCodec(decoder, self._parts[VIDEO]), decoder
-
-    def _make_sound(self, item: Component, device: torch.device) -> tuple[Any, nn.Module]:
-        codec = OobleckAudioCodec.load(self._component("audio_vae"), device, _dtype(item))
-        return codec, codec.module
-
-    def _component(self, name: str) -> Path:
-        if self.folder is None:
-            raise ConfigError(f"without a folder of weights there is no {name}")
-        return self.folder / name
 
 
 def card(device: torch.device) -> Gpu | None:
@@ -220,8 +163,3 @@ def card(device: torch.device) -> Gpu | None:
     facts = torch.cuda.get_device_properties(device)
     vendor = "amd" if torch.version.hip else "nvidia"
     return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor)
-
-
-def _dtype(item: Component) -> torch.dtype:
-    """What a component computes in: 8-bit ones expand to bfloat16."""
-    return FLOAT_DTYPES.get(item.format, torch.bfloat16)

@@ -99,10 +99,13 @@ class Offloaded:
         self.module, self.layers, self._device = module, list(layers), device
         head.to(device)
         self._hosts = [HostWeights(layer, device) for layer in self.layers]
-        on_cuda = device.type == "cuda"
-        self._side = torch.cuda.Stream(device) if on_cuda else None
-        self._copied = [torch.cuda.Event() for _ in self.layers] if on_cuda else []
-        self._computed = [torch.cuda.Event() for _ in self.layers] if on_cuda else []
+        self._side: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._copied, self._computed = (
+                [torch.cuda.Event() for _ in self.layers]  # type: ignore[no-untyped-call]
+                for _ in range(2)
+            )
         for index, layer in enumerate(self.layers):
             layer.register_forward_pre_hook(partial(self._before, index), with_kwargs=True)
             layer.register_forward_hook(partial(self._after, index))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.nn.utils import remove_weight_norm
 
 from engine.codecs.base import SAMPLES_PER_LATENT, SOUND_RATE
 from engine.codecs.local_component import library, load_component
