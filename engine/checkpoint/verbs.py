@@ -38,6 +38,9 @@ def _show(facts: dict[str, Any]) -> None:
         rows.append((name, part["preset"] or "none fits", *counts, dtypes, able))
     columns = ("part", "preset", "files", "tensors", "parameters", "GB", "GB by dtype", "trained for")
     console.print(table(columns, rows))
+    console.print("components: " + ", ".join(f"{name} {state}" for name, state in facts["components"].items()))
+    able = "a server can run from it" if facts["servable"] else f"a server cannot run from it: {facts['why_not']}"
+    console.print(able, markup=False)
     for device in facts["memory"]:
         verdict = "fits" if device["fits"] else "does not fit"
         needed, free = device["needed_bytes"] / 1e9, device["free_bytes"] / 1e9
