@@ -18,7 +18,6 @@ from engine.codecs.additive import AdditiveAudioCodec
 from engine.codecs.averaging import AveragingVideoCodec
 from engine.codecs.base import AudioCodec, SoundEncoder, SourceVideoEncoder, TextEncoder, VideoCodec
 from engine.codecs.bytewise import BytewiseTextEncoder
-from engine.codecs.local_component import hide_bars
 from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.denoiser import Denoiser
 from engine.model.dit import AudioVideoTransformer
@@ -80,8 +79,6 @@ class Components:
         Raises:
             ConfigError: a part is absent, damaged, or does not fit the others.
         """
-        if rank:
-            hide_bars()
         decodes = rank == 0 if decodes is None else decodes
         # placements exchange tensors, which those made in inference mode do not allow
         with torch.inference_mode(False), torch.no_grad():

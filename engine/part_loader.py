@@ -11,6 +11,7 @@ from torch import nn
 from engine.checkpoint.names import Part, find_release
 from engine.chunked_mlp import chunk_mlps
 from engine.codecs.base import VideoEncoder
+from engine.codecs.local_component import hide_bars
 from engine.codecs.oobleck import OobleckAudioCodec
 from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.codecs.turbo import TurboVideoCodec, load_turbo
@@ -49,6 +50,8 @@ class PartLoader:
         if item.name in TRANSFORMER_STAGES:
             model = self._transformer(item, device, shown)
             return model, model
+        if not shown:
+            hide_bars("transformers" if item.name == TEXT else "diffusers")
         if item.name == TEXT:
             return self._text(item, device, dtype)
         if item.name == TURBO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def _configure_quantize(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_quantize(args: argparse.Namespace) -> int:
+    from engine.checkpoint.capabilities import FILE_NAME
     from engine.checkpoint.names import FOLDERS, Layout, Part, find_release
     from engine.checkpoint.quantise import Format, quantise
 
@@ -68,6 +70,8 @@ def _run_quantize(args: argparse.Namespace) -> int:
     for part, folder in release.folders.items():
         target = args.target if release.layout is Layout.SINGLE else args.target / names[Part(part)]
         reports.append(quantise(folder, target, Format(args.to)))
+    if release.layout is not Layout.SINGLE and (args.source / FILE_NAME).is_file():
+        shutil.copy(args.source / FILE_NAME, args.target / FILE_NAME)
     if args.json:
         facts = [
             {

@@ -6,7 +6,6 @@ Both libraries only warn when a file lacks weights, and go on with random ones: 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from hhray.errors import ConfigError
 
 
 def library(name: str) -> Any:  # noqa: ANN401 - a module without types
-    """The module `transformers` or `diffusers`. Imported only where needed: either takes seconds.
+    """The module `transformers` or `diffusers`, or one below them. Imported only where needed: either takes seconds.
 
     Raises:
         ConfigError: it is not installed.
@@ -24,14 +23,18 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError(f"the library {name} is needed for this codec: pip install 'hhray[codecs]'") from error
+        raise ConfigError(
+            f"the library {name.partition('.')[0]} is needed for this codec: pip install 'hhray[codecs]'"
+        ) from error
 
 
-def hide_bars() -> None:
-    """Keep the libraries from showing bars in this process, those imported so far and hereafter."""
-    for name in ("transformers", "diffusers"):
-        if importlib.util.find_spec(name):
-            importlib.import_module(f"{name}.utils.logging").disable_progress_bar()
+def hide_bars(name: str) -> None:
+    """Keep the library `transformers` or `diffusers` from showing bars in this process.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    library(f"{name}.utils.logging").disable_progress_bar()
 
 
 def check_folder(folder: Path, what: str, patterns: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import pytest
@@ -186,6 +187,29 @@ def test_an_offloaded_stack_has_two_layers_on_the_device_at_most():
     assert offloaded.present == []
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="copies overlap on CUDA devices only")
+@pytest.mark.parametrize("how", ["swapped", "offloaded"])
+def test_weights_of_a_cuda_device_come_and_go(how):
+    cuda = torch.device("cuda")
+    torch.manual_seed(0)
+    stack = nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(6))).requires_grad_(False)
+    x, layer_bytes = torch.randn(64, 1024, device=cuda), 4 * (1024 * 1024 + 1024)
+    expected = copy.deepcopy(stack).to(cuda)(x)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    placed = Swapped(stack, cuda) if how == "swapped" else Offloaded(stack, list(stack), nn.Identity(), cuda)
+    assert all(weight.is_pinned() for weight in stack.parameters())
+    with torch.inference_mode():
+        placed.enter()
+        for _ in range(3):
+            assert torch.equal(stack(x), expected)
+    placed.leave()
+    torch.cuda.synchronize()
+    peak = torch.cuda.max_memory_allocated() - before
+    assert peak < (7 if how == "swapped" else 3) * layer_bytes
+    assert torch.cuda.memory_allocated() - before < layer_bytes
+
+
 def test_an_offloaded_text_encoder_gives_the_same_features(release):
     plan = full_plan(Gpu(80, True))
     made, stay = loaded(release, plan), loaded(release)
@@ -203,8 +227,10 @@ def test_a_text_encoder_in_8_bits_gives_nearly_the_same_features(release):
         assert torch.cosine_similarity(part.encode("a red ball").flatten(), exact, dim=0) > 0.97
 
 
-def test_only_rank_0_has_a_video_decoder(release):
+def test_only_rank_0_has_a_video_decoder(release, capfd):
+    capfd.readouterr()
     made = loaded(release, full_plan(Gpu(24, True)), rank=1)
+    assert capfd.readouterr().err == "", "other ranks show no bars"
     assert "Turbo VAE" not in made.placements
     assert made.text.encode("a fox").shape == (4, 32)
     with pytest.raises(EngineFault, match="this rank has no Turbo VAE; it has text encoder, base"):
@@ -307,6 +333,7 @@ def test_a_row_of_zeros_and_a_large_row_survive_8_bits(kind):
     for dtype in (torch.float32, torch.bfloat16):
         back = expanded(coded(exact, scales, kind), scales, dtype)
         assert not back[1].any()
+        assert torch.equal(back, (coded(exact, scales, kind).float() * scales).to(dtype))
         assert ((back.float() - exact).norm(dim=1) <= 0.04 * exact.norm(dim=1)).all()
 
 

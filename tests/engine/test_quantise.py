@@ -134,6 +134,15 @@ def test_a_whole_release_is_quantised_under_the_public_folder_names(source, tmp_
     assert facts["parts"]["distill"]["capabilities"]["i2v"] is False
 
 
+def test_what_a_release_says_about_itself_is_kept_when_it_is_quantised(tmp_path):
+    release = write_tiny_release(tmp_path / "release", parts=("distill",), capabilities={"edit": True})
+    assert run("quantize", release, tmp_path / "out", "--to", "int8", "--json") == 0
+    before, after = inspect_checkpoint(release), inspect_checkpoint(tmp_path / "out")
+    assert after["servable"]
+    assert before["parts"]["distill"]["capabilities"] == after["parts"]["distill"]["capabilities"]
+    assert after["parts"]["distill"]["capabilities"]["edit"] is True
+
+
 def test_inspection_counts_tensors_parameters_bytes_and_says_whether_they_fit(source, state, capsys):
     assert run("inspect-checkpoint", source, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
