@@ -27,7 +27,8 @@ from engine.stages import local_rule, stage_sampler, stage_style
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
 from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
-from hhray.memory_plan import ALL_STAND_INS, plan_memory
+from hhray.memory_plan import plan_memory
+from hhray.memory_recipes import ALL_STAND_INS
 from hhray.served_model import ServedModel
 
 FP8_CAPABILITY = (8, 9)

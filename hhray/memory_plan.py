@@ -15,31 +15,25 @@ is one, else on the CPU. For all others:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hhray.errors import ConfigError
 from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution
 from hhray.memory_parts import (
     TRANSFORMER_STAGES,
-    Component,
     Demand,
     Gpu,
     MemoryPlan,
     Place,
     Stage,
 )
+from hhray.memory_recipes import Recipe, components, recipes
 from hhray.memory_size import (
     DECODE_BYTES_PER_PIXEL,
     ENCODER_ACTIVATION_BYTES,
-    ENCODER_BYTES,
-    ENCODER_EMBEDDING_BYTES,
-    ENCODER_LAYERS,
     GB,
-    VAE_BYTES,
-    WEIGHT_BYTES,
     Format,
     activation_bytes,
-    largest_linear,
     transformer_bytes,
 )
 from hhray.model_size import ModelSize
@@ -49,27 +43,21 @@ RESERVE_BYTES = 3 * GB // 2  # CUDA context, communication buffers, fragmentatio
 MAX_TEXT_TOKENS = 640
 SMALL_MODEL_BYTES = GB  # networks below this run on a CPU
 RANK_COUNTS = (1, 2, 4, 8)
-CODEC_OF = {"text encoder": "text", "video VAE": "video", "Turbo VAE": "video", "audio VAE": "sound"}
-ALL_STAND_INS = frozenset(CODEC_OF.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    """One way to place the components."""
-
-    weights: Format
-    transformers: Place
-    encoder: Place
-    vaes: Place
 
 
 def plan_memory(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     """The best plan for one GPU of a gang, or without a GPU for the CPU.
 
     Raises:
-        ConfigError: it cannot fit; the message names the smallest change that would.
+        ConfigError: the demand makes no sense, or cannot fit; the message names the smallest change that would.
     """
-    if is_small(demand.size):
+    small = is_small(demand.size)
+    if not demand.tiers or demand.duration not in DURATIONS or (demand.ranks not in RANK_COUNTS and not small):
+        raise ConfigError(
+            f"a plan is for one tier or more, {DURATIONS[0]} to {DURATIONS[-1]} seconds and 1, 2, 4 or 8 GPUs; "
+            f"got {len(demand.tiers)} tiers, {demand.duration} seconds and {demand.ranks} GPUs"
+        )
+    if small:
         return _small_plan(gpu, demand)
     card = _checked_card(gpu, demand)
     plan = _first_fitting(card, demand)
@@ -97,31 +85,17 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
             f"the {name} model needs a GPU of at least {MIN_GPU_GB} GB, this one has {gpu.memory_gb:g} GB; "
             "a CPU runs the small presets (tiny, pico)"
         )
-    if not demand.tiers or demand.duration not in DURATIONS or demand.ranks not in RANK_COUNTS:
-        raise ConfigError(
-            f"a plan is for one tier or more, {DURATIONS[0]} to {DURATIONS[-1]} seconds and 1, 2, 4 or 8 GPUs; "
-            f"got {len(demand.tiers)} tiers, {demand.duration} seconds and {demand.ranks} GPUs"
-        )
     return gpu
 
 
 def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     place = Place.RESIDENT if gpu else Place.HOST
-    plan = _plan(_Recipe(Format.FP32, place, place, place), demand, False)
+    plan = _plan(Recipe(Format.FP32, place, place, place), demand, False)
     return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 
-def _recipes(has_fp8: bool) -> Iterator[_Recipe]:
-    small = Format.FP8 if has_fp8 else Format.INT8
-    yield _Recipe(Format.BF16, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
-    yield _Recipe(Format.BF16, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
-    yield _Recipe(small, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
-    yield _Recipe(small, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
-    yield _Recipe(small, Place.SWAPPED, Place.SWAPPED, Place.SWAPPED)
-
-
 def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
-    for recipe in _recipes(gpu.has_fp8):
+    for recipe in recipes(gpu.has_fp8):
         for chunked in (False, True):
             plan = _plan(recipe, demand, chunked)
             if plan.peak_bytes <= gpu.memory_gb * GB:
@@ -129,56 +103,14 @@ def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
     return None
 
 
-def _plan(recipe: _Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
-    components = (*_encoder(recipe, demand), *_transformers(recipe, demand), *_vaes(recipe, demand))
-    stages = [Stage.TEXT, *(item.stage for item in components if item.name in TRANSFORMER_STAGES), Stage.DECODE]
+def _plan(recipe: Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
+    parts = components(recipe, demand)
+    stages = [Stage.TEXT, *(item.stage for item in parts if item.name in TRANSFORMER_STAGES), Stage.DECODE]
     peaks = {
-        stage: sum(item.gpu_bytes(stage) for item in components) + _activations(stage, demand, chunked) + RESERVE_BYTES
+        stage: sum(item.gpu_bytes(stage) for item in parts) + _activations(stage, demand, chunked) + RESERVE_BYTES
         for stage in stages
     }
-    return MemoryPlan(components, peaks, chunked)
-
-
-def _encoder(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
-    """The text encoder. Its linears and embeddings are in 8 bits where the transformers' are; never in float32."""
-    if "text" in demand.stand_ins:
-        return ()
-    eight_bit = recipe.weights in (Format.FP8, Format.INT8)
-    num_bytes = ENCODER_BYTES // 2 if eight_bit else ENCODER_BYTES
-    working = num_bytes
-    if recipe.encoder is Place.OFFLOADED:
-        working = 2 * (ENCODER_BYTES - ENCODER_EMBEDDING_BYTES) // ENCODER_LAYERS  # one computes, one is copied
-    weights = recipe.weights if eight_bit else Format.BF16
-    return (_component("text encoder", Stage.TEXT, weights, recipe.encoder, num_bytes, working),)
-
-
-def _transformers(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
-    used = {Stage.BASE} | {stage for tier, stage in demand.ladder.items() if tier in demand.tiers}
-    num_bytes = working = transformer_bytes(demand.size, recipe.weights)
-    if recipe.weights in (Format.FP8, Format.INT8):
-        working += 2 * largest_linear(demand.size)  # 8-bit weights are expanded, one linear of one expert at a time
-    return tuple(
-        _component(stage, stage, recipe.weights, recipe.transformers, num_bytes, working)
-        for stage in TRANSFORMER_STAGES
-        if stage in used
-    )
-
-
-def _vaes(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
-    """The encoder of pictures works before the base stage, with the text encoder gone; the others decode."""
-    absent = {name for name, kind in CODEC_OF.items() if kind in demand.stand_ins}
-    absent |= {"Turbo VAE"} if demand.decoder == "wan" else set()
-    weights = Format.FP32 if recipe.weights is Format.FP32 else Format.BF16
-    size = WEIGHT_BYTES[weights] // WEIGHT_BYTES[Format.BF16]
-    return tuple(
-        _component(name, Stage.DECODE, weights, recipe.vaes, size * num_bytes, size * num_bytes)
-        for name, num_bytes in VAE_BYTES.items()
-        if name not in absent
-    )
-
-
-def _component(name: str, stage: Stage, weights: Format, place: Place, num_bytes: int, working: int) -> Component:
-    return Component(name, stage, weights, place, num_bytes, 0 if place is Place.HOST else working)
+    return MemoryPlan(parts, peaks, chunked)
 
 
 def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
@@ -197,7 +129,7 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
 
 
 def _refusal(gpu: Gpu, demand: Demand) -> str:
-    least = min(_plan(recipe, demand, True).peak_bytes for recipe in _recipes(gpu.has_fp8))
+    least = min(_plan(recipe, demand, True).peak_bytes for recipe in recipes(gpu.has_fp8))
     top = max(demand.tiers, key=list(Resolution).index)
     offers = list(_smaller(gpu, demand))
     change = f"the smallest change that fits: {' or '.join(offers)}" if offers else "no change of the request would fit"

@@ -8,7 +8,8 @@ import json
 from hhray.console import result_console, table
 from hhray.geometry import DURATIONS, Resolution
 from hhray.memory_parts import GPUS, Demand, Gpu, MemoryPlan
-from hhray.memory_plan import ALL_STAND_INS, is_small, plan_memory
+from hhray.memory_plan import is_small, plan_memory
+from hhray.memory_recipes import ALL_STAND_INS
 from hhray.model_size import PRESETS, preset
 from hhray.verb import Verb
 

@@ -42,8 +42,7 @@ def load_tensors(
     Args:
         folder: where the safetensors files are.
         expected: meta tensors of the whole network by name; their shapes must be the files', their dtypes are made.
-        device: where the tensors go.
-        name: the network's name, for messages.
+        device, name: where the tensors go; the network's name, for messages.
         wanted: names to read; None: all of them. The whole checkpoint is checked in any case.
         eight_bit: what block linears that are in a float dtype become; None: all tensors are made as expected. The
             scales of 8-bit tensors are in the result under the files' names, float32 [1] or [rows].
@@ -61,10 +60,9 @@ def load_tensors(
     with bar as advance, ThreadPoolExecutor(THREADS) as pool:
 
         def read(key: str) -> dict[str, Tensor]:
+            kind = eight_bit if is_linear(contents.tensors[key]) else None
             try:
-                if eight_bit and is_linear(contents.tensors[key]):
-                    return _read_eight_bit(contents, key, eight_bit, device, advance)
-                return {key: _read_tensor(contents, key, expected[key].dtype, device, advance)}
+                return _read(contents, key, kind or expected[key].dtype, device, advance)
             except TensorFileError as error:
                 problems.append(f"{contents.tensors[key].path.name} {error}")
                 return {}
@@ -77,6 +75,14 @@ def load_tensors(
 
 def _silent(num_bytes: int) -> None:
     """No bar."""
+
+
+def _read(
+    contents: Contents, key: str, wanted: Format | torch.dtype, device: torch.device, advance: Advance
+) -> dict[str, Tensor]:
+    if isinstance(wanted, Format):
+        return _read_eight_bit(contents, key, wanted, device, advance)
+    return {key: _read_tensor(contents, key, wanted, device, advance)}
 
 
 def _read_tensor(contents: Contents, key: str, dtype: torch.dtype, device: torch.device, advance: Advance) -> Tensor:

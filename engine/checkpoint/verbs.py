@@ -6,10 +6,13 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hhray.console import result_console, table
 from hhray.verb import Verb
+
+if TYPE_CHECKING:
+    from engine.checkpoint.quantise import QuantiseReport
 
 
 def _configure_inspect(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +89,11 @@ def _run_quantize(args: argparse.Namespace) -> int:
         ]
         print(json.dumps({"to": args.to, "parts": facts}))
         return 0
+    _show_reports(reports)
+    return 0
+
+
+def _show_reports(reports: list[QuantiseReport]) -> None:
     columns = ("folder", "GB before", "GB after", "linears", "mean relative error", "largest", "of")
     rows = [
         (
@@ -100,7 +108,6 @@ def _run_quantize(args: argparse.Namespace) -> int:
         for report in reports
     ]
     result_console().print(table(columns, rows))
-    return 0
 
 
 VERBS: tuple[Verb, ...] = (

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import nn
 
-from engine.chunked_mlp import chunk_mlps
 from engine.components import Components
-from engine.denoiser import ClipInput, Denoiser
-from engine.eight_bit import coded, expanded, row_scales
+from engine.denoiser import ClipInput
 from engine.local_attention import LOCAL_1080P
 from engine.model.coordinates import CoordinateStyle
-from engine.model.layers import EightBitExpertLinear
-from engine.placement import HostWeights, Offloaded, Resident, Swapped
+from engine.placement import Offloaded, Resident
 from engine.release import served_model
 from engine.samplers.distilled import DistilledSampler
 from engine.samplers.noise import NoiseSource
 from engine.samplers.unipc import UniPCSampler
 from engine.stages import local_rule, stage_sampler
-from engine.weights import build_model, load_model
+from engine.weights import build_model
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import LatentGrid, Resolution
 from hhray.memory_parts import Demand, Gpu, Place, Stage
@@ -146,70 +140,6 @@ def test_consecutive_steps_of_a_swapped_network_copy_nothing(release):
     assert on_device().data_ptr() != first.data_ptr()
 
 
-def test_an_evicted_module_has_its_host_tensors_back():
-    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval().requires_grad_(False)
-    before = {name: tensor.data_ptr() for name, tensor in module.state_dict().items()}
-    swapped = Swapped(module, CPU)
-    with torch.inference_mode():
-        swapped.enter()
-        during = {name: tensor.data_ptr() for name, tensor in module.state_dict().items()}
-        assert all(during[name] != before[name] for name in before)
-        swapped.leave()
-    assert {name: tensor.data_ptr() for name, tensor in module.state_dict().items()} == before
-
-
-class Recorder(nn.Module):
-    """A layer that notes which layers of its stack are on the device while it computes."""
-
-    def __init__(self, seen: list[list[int]]) -> None:
-        super().__init__()
-        self.linear, self.seen = nn.Linear(8, 8), seen
-        self.stack: Sequence[HostWeights] = ()
-
-    def forward(self, x):
-        self.seen.append([index for index, host in enumerate(self.stack) if host.present])
-        return self.linear(x)
-
-
-def test_an_offloaded_stack_has_two_layers_on_the_device_at_most():
-    seen: list[list[int]] = []
-    stack = nn.Sequential(*(Recorder(seen) for _ in range(4))).requires_grad_(False)
-    x = torch.randn(2, 8)
-    expected = stack(x)
-    seen.clear()
-    offloaded = Offloaded(stack, list(stack), nn.Identity(), CPU)
-    for layer in stack:
-        layer.stack = offloaded._hosts
-    with torch.inference_mode():
-        assert torch.equal(stack(x), expected)
-        assert torch.equal(stack(x), expected)
-    assert seen == 2 * [[0, 1], [1, 2], [2, 3], [3]]
-    assert offloaded.present == []
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="copies overlap on CUDA devices only")
-@pytest.mark.parametrize("how", ["swapped", "offloaded"])
-def test_weights_of_a_cuda_device_come_and_go(how):
-    cuda = torch.device("cuda")
-    torch.manual_seed(0)
-    stack = nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(6))).requires_grad_(False)
-    x, layer_bytes = torch.randn(64, 1024, device=cuda), 4 * (1024 * 1024 + 1024)
-    expected = copy.deepcopy(stack).to(cuda)(x)
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    placed = Swapped(stack, cuda) if how == "swapped" else Offloaded(stack, list(stack), nn.Identity(), cuda)
-    assert all(weight.is_pinned() for weight in stack.parameters())
-    with torch.inference_mode():
-        placed.enter()
-        for _ in range(3):
-            assert torch.equal(stack(x), expected)
-    placed.leave()
-    torch.cuda.synchronize()
-    peak = torch.cuda.max_memory_allocated() - before
-    assert peak < (7 if how == "swapped" else 3) * layer_bytes
-    assert torch.cuda.memory_allocated() - before < layer_bytes
-
-
 def test_an_offloaded_text_encoder_gives_the_same_features(release):
     plan = full_plan(Gpu(80, True))
     made, stay = loaded(release, plan), loaded(release)
@@ -269,81 +199,6 @@ def test_a_text_encoder_of_other_channels_is_refused(tmp_path):
     (folder / "hhray.json").write_text('{"codecs": {"video": "averaging", "sound": "additive"}}')
     with pytest.raises(ConfigError, match="gives 16 channels, and the network takes 32"):
         loaded(folder)
-
-
-@pytest.mark.parametrize("layout", ["official", "fp8", "int8"])
-@pytest.mark.parametrize("weights", [Format.FP8, Format.INT8])
-def test_8_bit_weights_compute_as_if_dequantised_before(tmp_path, layout, weights):
-    folder = write_tiny_release(tmp_path / "w", parts=("distill",), layout=layout)
-    (place,) = (path for path in folder.iterdir() if path.is_dir())
-    model = load_model(PICO, place, CPU, weights)
-    # files in 8 bits are kept as they are stored, others become what is asked for
-    kept = {"official": DTYPES[weights], "fp8": torch.float8_e4m3fn, "int8": torch.int8}[layout]
-    state, plain = model.state_dict(), build_model(PICO, CPU)
-    assert {name for name in state if "_scale" not in name} == set(plain.state_dict())
-    for name, module in model.named_modules():
-        if isinstance(module, EightBitExpertLinear):
-            assert state[f"{name}.weight"].dtype is kept
-            scales = state[f"{name}.weight.__{'int8' if kept is torch.int8 else 'fp8'}_scale"].reshape(-1, 1)
-            assert len(scales) == (1 if layout == "fp8" else len(module.values))
-            dequantised = state[f"{name}.weight"].float() * scales
-            plain.get_submodule(name).weight.data = dequantised
-            whole = torch.cat([module.expert(index) for index in range(module.experts)])
-            assert torch.equal(whole, dequantised)
-        elif not list(module.children()):
-            plain.get_submodule(name).load_state_dict(module.state_dict())
-    with torch.inference_mode():
-        pairs = zip(*(velocities(Denoiser(net, DistilledSampler())) for net in (model, plain)), strict=True)
-        assert all(torch.equal(first, second) for first, second in pairs)
-    if layout != "official":
-        stored = load_model(PICO, place, CPU).state_dict()  # dequantised while it is loaded
-        assert all(torch.equal(stored[name], tensor) for name, tensor in plain.state_dict().items())
-
-
-@pytest.mark.parametrize("weights", [Format.FP8, Format.INT8])
-def test_8_bit_weights_take_a_quarter_of_float32_and_half_of_bfloat16(tmp_path, weights):
-    folder = write_tiny_release(tmp_path / "w", parts=("distill",)) / "distill"
-
-    def linear_bytes(kind):
-        block = load_model(PICO, folder, CPU, kind).block
-        return sum(t.nbytes for t in (*block.parameters(), *block.buffers()) if t.device == CPU and t.dim() == 2)
-
-    assert 0.25 < linear_bytes(weights) / linear_bytes(Format.FP32) < 0.27
-    assert 0.5 < linear_bytes(weights) / linear_bytes(Format.BF16) < 0.54
-
-
-def test_8_bit_files_with_values_that_are_not_numbers_are_refused(tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    folder = write_tiny_release(tmp_path / "w", parts=("distill",), layout="fp8") / "distill_fp8"
-    name, path = "block.layers.2.mlp.down_proj.weight", folder / "model-00001-of-00002.safetensors"
-    path = next(path for path in folder.glob("*.safetensors") if name in load_file(path))
-    state = load_file(path)
-    state[name].view(torch.uint8)[3, 5] = 0x7F
-    save_file(state, path)
-    with pytest.raises(ConfigError, match=f"{name} holds values that are not finite"):
-        load_model(PICO, folder, CPU, Format.FP8)
-
-
-@pytest.mark.parametrize("kind", [Format.FP8, Format.INT8])
-def test_a_row_of_zeros_and_a_large_row_survive_8_bits(kind):
-    exact = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
-    exact[1], exact[2] = 0, exact[2] * 1e4
-    scales = row_scales(exact, kind)
-    for dtype in (torch.float32, torch.bfloat16):
-        back = expanded(coded(exact, scales, kind), scales, dtype)
-        assert not back[1].any()
-        assert torch.equal(back, (coded(exact, scales, kind).float() * scales).to(dtype))
-        assert ((back.float() - exact).norm(dim=1) <= 0.04 * exact.norm(dim=1)).all()
-
-
-def test_chunks_of_tokens_change_nothing():
-    whole, pieces = build_model(PICO, CPU), build_model(PICO, CPU)
-    chunk_mlps(pieces, 7)
-    assert pieces.state_dict().keys() == whole.state_dict().keys()
-    first, second = (velocities(Denoiser(model, DistilledSampler())) for model in (whole, pieces))
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_local_layers_are_those_of_the_1080p_network_only():

@@ -10,7 +10,8 @@ import pytest
 from hhray.errors import ConfigError
 from hhray.geometry import Resolution
 from hhray.memory_parts import GPUS, Demand, Gpu, Place, Stage
-from hhray.memory_plan import ALL_STAND_INS, plan_memory
+from hhray.memory_plan import plan_memory
+from hhray.memory_recipes import ALL_STAND_INS
 from hhray.memory_size import Format, activation_bytes, transformer_bytes
 from hhray.model_size import preset
 from hhray.plan_verbs import VERBS
@@ -133,7 +134,9 @@ def test_cards_that_cannot_be_used_are_refused_in_a_sentence(gpu, expected):
         plan(gpu)
 
 
-@pytest.mark.parametrize("demand", [Demand(FULL, ()), Demand(FULL, ALL, 16), Demand(FULL, ALL, 5, 3)])
+@pytest.mark.parametrize(
+    "demand", [Demand(FULL, ()), Demand(FULL, ALL, 16), Demand(FULL, ALL, 5, 3), Demand(preset("pico"), ())]
+)
 def test_a_demand_that_makes_no_sense_is_refused(demand):
     with pytest.raises(ConfigError, match="a plan is for one tier or more, 3 to 15 seconds and 1, 2, 4 or 8 GPUs"):
         plan_memory(GPUS["h200"], demand)
