@@ -11,23 +11,31 @@ import math
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.checkpoint.load import load_tensors
+from engine.checkpoint.names import SCALES
 from engine.model.dit import AudioVideoTransformer, RotaryBands
+from engine.model.layers import EightBitExpertLinear, ExpertLinear
+from engine.release import RANDOM_PRESETS
 from hhray.errors import ConfigError
+from hhray.memory_plan import is_small
+from hhray.memory_size import Format
 from hhray.model_size import ModelSize
 
 SEED = 20260411
 NORM_SPREAD = 0.1
 HEAD_NORM = 0.4  # query and key norms of 1.4: attention picks some dozens of tokens instead of averaging all
-RANDOM_PRESETS = ("tiny", "pico")
 BANDS = "adapter.rope.bands"
+FLOAT_DTYPES = {Format.FP32: torch.float32, Format.BF16: torch.bfloat16}
+EIGHT_BIT = (Format.FP8, Format.INT8)
 
 
-def compute_dtype(size: ModelSize) -> torch.dtype:
-    """float32 for the presets a CPU runs, bfloat16 for the full network."""
-    return torch.float32 if size.name in RANDOM_PRESETS else torch.bfloat16
+def compute_dtype(size: ModelSize, weights: Format | None = None) -> torch.dtype:
+    """That of the weights, if a float format is named; else float32 for networks a CPU runs, bfloat16 for others."""
+    if weights in FLOAT_DTYPES:
+        return FLOAT_DTYPES[weights]
+    return torch.float32 if is_small(size) else torch.bfloat16
 
 
 def build_model(size: ModelSize, device: torch.device) -> AudioVideoTransformer:
@@ -46,26 +54,44 @@ def build_model(size: ModelSize, device: torch.device) -> AudioVideoTransformer:
     return model.to(device).eval().requires_grad_(False)
 
 
-def load_model(size: ModelSize, folder: Path, device: torch.device) -> AudioVideoTransformer:
+def load_model(
+    size: ModelSize, folder: Path, device: torch.device, weights: Format | None = None, shown: bool = True
+) -> AudioVideoTransformer:
     """The network with the weights of the safetensors files in `folder`, streamed to `device`, frozen.
 
-    Linears are in the preset's compute dtype, everything else in float32, whatever the files hold. The rotary bands
-    are a formula: they are computed, since some releases store them rounded to bfloat16.
+    Block linears are in the format `weights`, everything else in float32, whatever the files hold; without a format
+    they are in the compute dtype of the size. In 8 bits, linears that are stored so are kept as they are, others are
+    quantised row by row. The rotary bands are a formula: they are computed, since some releases store them rounded to
+    bfloat16. `shown`: whether a bar shows how far it is.
 
     Raises:
         ConfigError: the files are not this network's; all that is wrong is listed.
     """
-    model = build_meta_model(size)
-    tensors = load_tensors(folder, model.state_dict(), device, size.name)
+    model = build_meta_model(size, weights)
+    eight_bit = weights if weights in EIGHT_BIT else None
+    tensors = load_tensors(folder, model.state_dict(), device, size.name, eight_bit=eight_bit, shown=shown)
     tensors[BANDS] = RotaryBands(size.head_dim).bands.to(device)
-    model.load_state_dict(tensors, assign=True)
+    if eight_bit:
+        _keep_eight_bit(model, tensors)
+    model.load_state_dict(tensors, assign=True, strict=not eight_bit)
     return model.eval().requires_grad_(False)
 
 
-def build_meta_model(size: ModelSize) -> AudioVideoTransformer:
+def _keep_eight_bit(model: AudioVideoTransformer, tensors: dict[str, Tensor]) -> None:
+    """Replace the linears whose tensors are in 8 bits, and take those tensors out."""
+    for path, module in list(model.named_modules()):
+        if isinstance(module, ExpertLinear):
+            name = f"{path}.weight"
+            scales = next(tensors.pop(name + suffix) for suffix in SCALES if name + suffix in tensors)
+            parent, _, last = path.rpartition(".")
+            linear = EightBitExpertLinear(tensors.pop(name), scales, module.experts, module.weight.dtype)
+            setattr(model.get_submodule(parent), last, linear)
+
+
+def build_meta_model(size: ModelSize, weights: Format | None = None) -> AudioVideoTransformer:
     """The network without memory for its weights: names, shapes and dtypes only."""
     with torch.device("meta"):
-        return AudioVideoTransformer(size, compute_dtype(size)).eval().requires_grad_(False)
+        return AudioVideoTransformer(size, compute_dtype(size, weights)).eval().requires_grad_(False)
 
 
 def fill_random(model: AudioVideoTransformer, seed: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -53,12 +54,19 @@ GPUS: dict[str, Gpu] = {
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is to fit: the network, the tiers offered, the longest clip in seconds, and GPUs that share a clip."""
+    """What is to fit: the network, the tiers offered, the longest clip in seconds, and GPUs that share a clip.
+
+    `ladder` names the super-resolution transformer of each tier that has one; `decoder` is "turbo" or "wan";
+    `stand_ins` are those of text, video and sound that have no weights.
+    """
 
     size: ModelSize
     tiers: tuple[Resolution, ...] = tuple(Resolution)
     duration: int = 5
     ranks: int = 1
+    ladder: Mapping[Resolution, Stage] = field(default_factory=lambda: dict(STAGE_OF_TIER))
+    decoder: str = "turbo"
+    stand_ins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Bytes follow the model specification 5.4; GB are 10^9 bytes. One GPU runs one stage after another: text, base,
 super-resolution, decode. A stage needs the weights that stay, those it uses, its activations and a reserve. Plans are
-tried from the best to the most frugal; the first that fits is taken:
+tried from the best to the most frugal; the first that fits is taken. Small networks are in float32, on the GPU if there
+is one, else on the CPU. For all others:
 
 1. everything in bfloat16 stays on the GPU;
 2. the text encoder is offloaded: pinned in host memory, its layers copied while the layer before computes;
@@ -14,34 +15,28 @@ tried from the best to the most frugal; the first that fits is taken:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from hhray.errors import ConfigError
 from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution
 from hhray.memory_parts import (
-    STAGE_OF_TIER,
     TRANSFORMER_STAGES,
-    Component,
     Demand,
     Gpu,
     MemoryPlan,
     Place,
     Stage,
 )
+from hhray.memory_recipes import Recipe, components, recipes
 from hhray.memory_size import (
     DECODE_BYTES_PER_PIXEL,
     ENCODER_ACTIVATION_BYTES,
-    ENCODER_BYTES,
-    ENCODER_EMBEDDING_BYTES,
-    ENCODER_LAYERS,
     GB,
-    VAE_BYTES,
     Format,
     activation_bytes,
-    layer_linears,
     transformer_bytes,
 )
-from hhray.model_size import NUM_MODALITIES
+from hhray.model_size import ModelSize
 
 MIN_GPU_GB = 24
 RESERVE_BYTES = 3 * GB // 2  # CUDA context, communication buffers, fragmentation
@@ -50,29 +45,30 @@ SMALL_MODEL_BYTES = GB  # networks below this run on a CPU
 RANK_COUNTS = (1, 2, 4, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    """One way to place the components."""
-
-    weights: Format
-    transformers: Place
-    encoder: Place
-    vaes: Place
-
-
 def plan_memory(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     """The best plan for one GPU of a gang, or without a GPU for the CPU.
 
     Raises:
-        ConfigError: it cannot fit; the message names the smallest change that would.
+        ConfigError: the demand makes no sense, or cannot fit; the message names the smallest change that would.
     """
-    if transformer_bytes(demand.size, Format.BF16) < SMALL_MODEL_BYTES:
-        return _host_plan(demand)
+    small = is_small(demand.size)
+    if not demand.tiers or demand.duration not in DURATIONS or (demand.ranks not in RANK_COUNTS and not small):
+        raise ConfigError(
+            f"a plan is for one tier or more, {DURATIONS[0]} to {DURATIONS[-1]} seconds and 1, 2, 4 or 8 GPUs; "
+            f"got {len(demand.tiers)} tiers, {demand.duration} seconds and {demand.ranks} GPUs"
+        )
+    if small:
+        return _small_plan(gpu, demand)
     card = _checked_card(gpu, demand)
     plan = _first_fitting(card, demand)
     if plan is None:
         raise ConfigError(_refusal(card, demand))
     return plan
+
+
+def is_small(size: ModelSize) -> bool:
+    """Whether a CPU can run it: the presets tiny and pico, and what is of their kind."""
+    return transformer_bytes(size, Format.BF16) < SMALL_MODEL_BYTES
 
 
 def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
@@ -89,30 +85,17 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
             f"the {name} model needs a GPU of at least {MIN_GPU_GB} GB, this one has {gpu.memory_gb:g} GB; "
             "a CPU runs the small presets (tiny, pico)"
         )
-    if not demand.tiers or demand.duration not in DURATIONS or demand.ranks not in RANK_COUNTS:
-        raise ConfigError(
-            f"a plan is for one tier or more, {DURATIONS[0]} to {DURATIONS[-1]} seconds and 1, 2, 4 or 8 GPUs; "
-            f"got {len(demand.tiers)} tiers, {demand.duration} seconds and {demand.ranks} GPUs"
-        )
     return gpu
 
 
-def _host_plan(demand: Demand) -> MemoryPlan:
-    num_bytes = 2 * transformer_bytes(demand.size, Format.BF16)  # small presets compute in float32: twice, at most
-    return MemoryPlan((Component("base", Stage.BASE, Format.BF16, Place.HOST, num_bytes, 0),), {Stage.BASE: 0}, False)
-
-
-def _recipes(has_fp8: bool) -> Iterator[_Recipe]:
-    small = Format.FP8 if has_fp8 else Format.INT8
-    yield _Recipe(Format.BF16, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
-    yield _Recipe(Format.BF16, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
-    yield _Recipe(small, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
-    yield _Recipe(small, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
-    yield _Recipe(small, Place.SWAPPED, Place.SWAPPED, Place.SWAPPED)
+def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
+    place = Place.RESIDENT if gpu else Place.HOST
+    plan = _plan(Recipe(Format.FP32, place, place, place), demand, False)
+    return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 
 def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
-    for recipe in _recipes(gpu.has_fp8):
+    for recipe in recipes(gpu.has_fp8):
         for chunked in (False, True):
             plan = _plan(recipe, demand, chunked)
             if plan.peak_bytes <= gpu.memory_gb * GB:
@@ -120,49 +103,22 @@ def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
     return None
 
 
-def _plan(recipe: _Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
-    components = (_encoder(recipe), *_transformers(recipe, demand), *_vaes(recipe))
-    stages = [Stage.TEXT, *(item.stage for item in components if item.name in TRANSFORMER_STAGES), Stage.DECODE]
+def _plan(recipe: Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
+    parts = components(recipe, demand)
+    stages = [Stage.TEXT, *(item.stage for item in parts if item.name in TRANSFORMER_STAGES), Stage.DECODE]
     peaks = {
-        stage: sum(item.gpu_bytes(stage) for item in components) + _activations(stage, demand, chunked) + RESERVE_BYTES
+        stage: sum(item.gpu_bytes(stage) for item in parts) + _activations(stage, demand, chunked) + RESERVE_BYTES
         for stage in stages
     }
-    return MemoryPlan(components, peaks, chunked)
-
-
-def _encoder(recipe: _Recipe) -> Component:
-    num_bytes = ENCODER_BYTES if recipe.weights is Format.BF16 else ENCODER_BYTES // 2
-    working = num_bytes
-    if recipe.encoder is Place.OFFLOADED:
-        working = 2 * (ENCODER_BYTES - ENCODER_EMBEDDING_BYTES) // ENCODER_LAYERS  # one computes, one is copied
-    return Component("text encoder", Stage.TEXT, recipe.weights, recipe.encoder, num_bytes, working)
-
-
-def _transformers(recipe: _Recipe, demand: Demand) -> tuple[Component, ...]:
-    used = {Stage.BASE} | {STAGE_OF_TIER[tier] for tier in demand.tiers if tier in STAGE_OF_TIER}
-    size, num_bytes = demand.size, transformer_bytes(demand.size, recipe.weights)
-    # int8 weights are expanded to bfloat16 for one layer at a time; an edge layer, with its three experts, is largest
-    expanded = 2 * max(layer_linears(size, index) for index in range(size.num_layers)) * NUM_MODALITIES
-    working = num_bytes + (expanded if recipe.weights is Format.INT8 else 0)
-    return tuple(
-        Component(stage, stage, recipe.weights, recipe.transformers, num_bytes, working)
-        for stage in TRANSFORMER_STAGES
-        if stage in used
-    )
-
-
-def _vaes(recipe: _Recipe) -> tuple[Component, ...]:
-    """The encoder of pictures works before the base stage, with the text encoder gone; the others decode."""
-    return tuple(
-        Component(name, Stage.DECODE, Format.BF16, recipe.vaes, num_bytes, num_bytes)
-        for name, num_bytes in VAE_BYTES.items()
-    )
+    return MemoryPlan(parts, peaks, chunked)
 
 
 def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
     if stage is Stage.TEXT:
         return ENCODER_ACTIVATION_BYTES
-    tiers = demand.tiers if stage is Stage.DECODE else [tier for tier in demand.tiers if _runs_in(tier, stage)]
+    tiers = demand.tiers
+    if stage in (Stage.SR_540P, Stage.SR_1080P):
+        tiers = tuple(tier for tier in demand.tiers if demand.ladder.get(tier) is stage)
     clips = [ClipGeometry(tier, ratio, demand.duration) for tier in tiers for ratio in Ratio]
     if stage is Stage.DECODE:
         sizes = [clip.output.run() for clip in clips]
@@ -172,12 +128,8 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
     return activation_bytes(demand.size, -(-tokens // demand.ranks), chunked)
 
 
-def _runs_in(tier: Resolution, stage: Stage) -> bool:
-    return stage is Stage.BASE or STAGE_OF_TIER.get(tier) is stage
-
-
 def _refusal(gpu: Gpu, demand: Demand) -> str:
-    least = min(_plan(recipe, demand, True).peak_bytes for recipe in _recipes(gpu.has_fp8))
+    least = min(_plan(recipe, demand, True).peak_bytes for recipe in recipes(gpu.has_fp8))
     top = max(demand.tiers, key=list(Resolution).index)
     offers = list(_smaller(gpu, demand))
     change = f"the smallest change that fits: {' or '.join(offers)}" if offers else "no change of the request would fit"
@@ -189,18 +141,18 @@ def _refusal(gpu: Gpu, demand: Demand) -> str:
 
 def _smaller(gpu: Gpu, demand: Demand) -> Iterator[str]:
     """The longest shorter clip, the highest lower tier and the fewest GPUs that fit, as far as they do."""
-    size, tiers, ranks = demand.size, demand.tiers, demand.ranks
+    tiers, ranks = demand.tiers, demand.ranks
     for duration in range(demand.duration - 1, DURATIONS[0] - 1, -1):
-        if _first_fitting(gpu, Demand(size, tiers, duration, ranks)):
+        if _first_fitting(gpu, replace(demand, duration=duration)):
             yield f"at most {duration} seconds"
             break
     order = list(Resolution)
     for tier in reversed(order[: max(map(order.index, tiers))]):
         lower = tuple(kept for kept in order if order.index(kept) <= order.index(tier))
-        if _first_fitting(gpu, Demand(size, lower, demand.duration, ranks)):
+        if _first_fitting(gpu, replace(demand, tiers=lower)):
             yield f"tiers up to {tier}"
             break
     for count in RANK_COUNTS:
-        if count > ranks and _first_fitting(gpu, Demand(size, tiers, demand.duration, count)):
+        if count > ranks and _first_fitting(gpu, replace(demand, ranks=count)):
             yield f"{count} such GPUs"
             break

@@ -12,6 +12,7 @@ ENCODER_BYTES = 18_483_411_968  # T5Gemma encoder in bfloat16
 ENCODER_EMBEDDING_BYTES = 2 * 256_000 * 3584  # looked up on the host when the encoder is offloaded
 ENCODER_LAYERS = 42
 ENCODER_ACTIVATION_BYTES = GB // 2
+# of networks in bfloat16
 VAE_BYTES = {"video VAE": 1_409_377_336, "Turbo VAE": 214_245_784, "audio VAE": 312_225_028}
 # The decoder's largest activation at 1920x1088: 128 channels x 36 frames x 544 x 960 in bfloat16, in and out of a layer
 DECODE_BYTES_PER_PIXEL = 2 * 128 * 36 * 2 / 4
@@ -20,9 +21,13 @@ DECODE_BYTES_PER_PIXEL = 2 * 128 * 36 * 2 / 4
 class Format(StrEnum):
     """What weights are stored as."""
 
+    FP32 = "fp32"
     BF16 = "bf16"
     FP8 = "fp8"
     INT8 = "int8"
+
+
+WEIGHT_BYTES = {Format.FP32: 4, Format.BF16: 2, Format.FP8: 1, Format.INT8: 1}
 
 
 def transformer_bytes(size: ModelSize, weights: Format) -> int:
@@ -35,9 +40,8 @@ def transformer_bytes(size: ModelSize, weights: Format) -> int:
         norms += experts * 2 * (size.hidden + size.head_dim)
     embedders = size.hidden * (PATCH_CHANNELS + AUDIO_CHANNELS + size.text_channels + NUM_MODALITIES)
     heads = size.hidden * (PATCH_CHANNELS + AUDIO_CHANNELS + 2)
-    scales = {Format.BF16: 0, Format.FP8: 4 * 4 * size.num_layers, Format.INT8: 4 * rows}[weights]
-    stored = linears * (2 if weights is Format.BF16 else 1) + scales
-    return stored + 4 * (norms + embedders + heads + size.head_dim // 8)
+    scales = 4 * rows if weights in (Format.FP8, Format.INT8) else 0  # published float8 files have one a tensor only
+    return linears * WEIGHT_BYTES[weights] + scales + 4 * (norms + embedders + heads + size.head_dim // 8)
 
 
 def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool) -> int:
@@ -59,6 +63,11 @@ def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool) -> int
 
 def _up_rows(size: ModelSize, index: int) -> int:
     return size.gelu_width if size.uses_gelu(index) else 2 * size.swiglu_width
+
+
+def largest_linear(size: ModelSize) -> int:
+    """Weights of the largest linear of one expert: what is expanded at a time from 8 bits."""
+    return size.hidden * max(size.qkv_rows, *(_up_rows(size, index) for index in range(size.num_layers)))
 
 
 def layer_linears(size: ModelSize, index: int) -> int:

@@ -8,7 +8,8 @@ import json
 from hhray.console import result_console, table
 from hhray.geometry import DURATIONS, Resolution
 from hhray.memory_parts import GPUS, Demand, Gpu, MemoryPlan
-from hhray.memory_plan import plan_memory
+from hhray.memory_plan import is_small, plan_memory
+from hhray.memory_recipes import ALL_STAND_INS
 from hhray.model_size import PRESETS, preset
 from hhray.verb import Verb
 
@@ -36,7 +37,9 @@ def _run(args: argparse.Namespace) -> int:
     else:
         gpu = GPUS.get(args.gpu)
     tiers = tuple(Resolution(tier) for tier in args.tier or Resolution)
-    plan = plan_memory(gpu, Demand(preset(args.preset), tiers, args.duration, args.gpus))
+    size = preset(args.preset)
+    stand_ins = ALL_STAND_INS if is_small(size) else frozenset()
+    plan = plan_memory(gpu, Demand(size, tiers, args.duration, args.gpus, stand_ins=stand_ins))
     if args.json:
         print(json.dumps(plan.as_json()))
     else:

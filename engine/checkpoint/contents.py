@@ -9,14 +9,13 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
+from engine.checkpoint.header import DTYPES, StoredTensor, TensorFileError, read_header
 from engine.checkpoint.names import FP8_SCALE, INT8_SCALE, SCALES
-from engine.checkpoint.tensor_file import StoredTensor, TensorFileError, read_header
+from engine.checkpoint.shapes import Expected, expected_tensors
 from hhray.errors import ConfigError
 from hhray.model_size import PRESETS, ModelSize
 
-Expected = dict[str, torch.Size]
+FLOAT_CODES = ("F32", "BF16", "F16")
 
 
 @dataclass(slots=True)
@@ -30,7 +29,7 @@ class Contents:
 
     def scale_of(self, name: str) -> StoredTensor | None:
         """The scale a quantised weight is multiplied with, by row or as a whole; None where there is none."""
-        suffix = INT8_SCALE if self.tensors[name].dtype is torch.int8 else FP8_SCALE
+        suffix = INT8_SCALE if self.tensors[name].code == "I8" else FP8_SCALE
         return self.tensors.get(name + suffix)
 
     @property
@@ -88,13 +87,6 @@ def _add_file(contents: Contents, path: Path) -> None:
         contents.tensors[name] = stored
 
 
-def expected_tensors(size: ModelSize) -> Expected:
-    """Names and shapes of a network's state."""
-    from engine.weights import build_meta_model  # noqa: PLC0415 engine.weights loads checkpoints with this package
-
-    return {name: tensor.shape for name, tensor in build_meta_model(size).state_dict().items()}
-
-
 def find_problems(contents: Contents, expected: Expected) -> list[str]:
     """All that keeps the contents from being the expected network; empty when they are."""
     weights, problems = contents.weights, list(contents.problems)
@@ -106,7 +98,7 @@ def find_problems(contents: Contents, expected: Expected) -> list[str]:
     shapes = [
         f"{name} {list(stored.shape)}, expected {list(expected[name])}"
         for name, stored in both
-        if stored.shape != tuple(expected[name])
+        if stored.shape != expected[name]
     ]
     _list(problems, "misshapen", shapes)
     _list(problems, "without a fitting scale", [name for name, stored in both if not _scale_fits(contents, stored)])
@@ -119,10 +111,10 @@ def _list(problems: list[str], what: str, names: list[str]) -> None:
 
 
 def _scale_fits(contents: Contents, stored: StoredTensor) -> bool:
-    if stored.dtype not in (torch.float8_e4m3fn, torch.int8):
+    if not stored.is_eight_bit:
         return True
     scale = contents.scale_of(stored.name)
-    return scale is not None and scale.dtype.is_floating_point and scale.num_elements in (1, stored.rows)
+    return scale is not None and scale.code in FLOAT_CODES and scale.num_elements in (1, stored.rows)
 
 
 def nearest_known(contents: Contents) -> tuple[ModelSize, str]:
@@ -133,16 +125,14 @@ def nearest_known(contents: Contents) -> tuple[ModelSize, str]:
         expected = expected_tensors(size)
         prefix = _common_prefix(weights, expected)
         found = {name: weights[prefix + name] for name in expected if prefix + name in weights}
-        shapes = sum(stored.shape == tuple(expected[name]) for name, stored in found.items())
+        shapes = sum(stored.shape == expected[name] for name, stored in found.items())
         if best is None or (shapes, len(found)) > best[:2]:
             best = (shapes, len(found), size, prefix, len(expected))
     if best is None:
         raise ConfigError("no model presets are known")
     shapes, names, size, prefix, total = best
-    quantised = {stored.dtype for stored in weights.values()} & {torch.float8_e4m3fn, torch.int8}
-    layout = (
-        f"{' '.join(str(dtype).removeprefix('torch.') for dtype in quantised)} with scales" if quantised else "plain"
-    )
+    quantised = sorted({DTYPES[stored.code][0] for stored in weights.values() if stored.is_eight_bit})
+    layout = f"{' '.join(quantised)} with scales" if quantised else "plain"
     behind = f", behind the prefix {prefix!r} (a single-file layout)" if prefix else ""
     return size, (
         f"nearest known layout: {layout}, preset {size.name}{behind}: "

@@ -9,10 +9,14 @@ from typing import Any
 import psutil
 import torch
 
-from engine.checkpoint.capabilities import read_capabilities
-from engine.checkpoint.contents import Contents, expected_tensors, find_problems, nearest_known, read_contents
-from engine.checkpoint.names import find_release
+from engine.checkpoint.capabilities import read_capabilities, read_stand_ins
+from engine.checkpoint.contents import Contents, find_problems, nearest_known, read_contents
+from engine.checkpoint.names import Part, find_release
+from engine.checkpoint.shapes import expected_tensors
+from engine.release import COMPONENTS, DECODERS, served_model
 from engine.weights import build_meta_model
+from hhray.errors import ConfigError
+from hhray.geometry import Resolution
 from hhray.model_size import ModelSize
 
 HEADROOM_BYTES = 10**9  # what a device needs beside the weights, at the very least
@@ -21,7 +25,8 @@ HEADROOM_BYTES = 10**9  # what a device needs beside the weights, at the very le
 def inspect_checkpoint(root: Path) -> dict[str, Any]:
     """Plain facts about a release or a folder of weights.
 
-    Keys: directory, layout, parts (one object a transformer, see `inspect_folder`), capabilities, memory (one object a
+    Keys: directory, layout, parts (one object a transformer, see `inspect_folder`), capabilities, components (of each
+    other part "present", "stand-in" or "absent"), servable and why_not (see `why_not_servable`), memory (one object a
     device, see `memory_fitness`; it asks for one transformer, the largest).
 
     Raises:
@@ -32,14 +37,43 @@ def inspect_checkpoint(root: Path) -> dict[str, Any]:
     abilities = {name: asdict(read_capabilities(folder, root)) for name, folder in release.folders.items()}
     for name, part in parts.items():
         part["capabilities"] = abilities[name]
+    why_not = why_not_servable(root)
     needed = max(part["loaded_bytes"] for part in parts.values())
     return {
         "directory": str(root),
         "layout": str(release.layout),
         "parts": parts,
+        "components": inspect_components(root),
+        "servable": not why_not,
+        "why_not": why_not,
         "memory": memory_fitness(needed),
         "problems": sum(len(part["problems"]) for part in parts.values()),
     }
+
+
+def inspect_components(root: Path) -> dict[str, str]:
+    """Of each component beside the transformers "present", "stand-in" or "absent".
+
+    Raises:
+        ConfigError: hhray.json is wrong.
+    """
+    stand_ins = read_stand_ins(root)
+    return {
+        name: "stand-in" if kind in stand_ins else "present" if (root / name).is_dir() else "absent"
+        for name, kind in COMPONENTS.items()
+    }
+
+
+def why_not_servable(root: Path) -> str:
+    """What keeps a server from running with this directory, whichever its decoder; empty if nothing does."""
+    wishes = {Resolution.P720: Part.SR_540P, Resolution.P1080: Part.SR_1080P}
+    reasons = []
+    for decoder in DECODERS:
+        try:
+            served_model(root, "", wishes, decoder=decoder)
+        except ConfigError as error:
+            reasons.append(error.message)
+    return reasons[0] if len(reasons) == len(DECODERS) else ""
 
 
 def inspect_folder(folder: Path) -> dict[str, Any]:

@@ -23,10 +23,14 @@ from torch import Tensor
 
 from engine.byte_progress import Advance, byte_progress
 from engine.checkpoint.capabilities import FILE_NAME
-from engine.checkpoint.contents import Contents, expected_tensors, nearest_known, read_contents, require
+from engine.checkpoint.contents import Contents, nearest_known, read_contents, require
+from engine.checkpoint.header import StoredTensor, TensorFileError, is_linear
 from engine.checkpoint.names import FP8_SCALE, INT8_SCALE
-from engine.checkpoint.tensor_file import DTYPE_CODES, StoredTensor, TensorFileError, read_rows
+from engine.checkpoint.shapes import expected_tensors
+from engine.checkpoint.tensor_file import DTYPE_CODES, read_rows
+from engine.eight_bit import DTYPES, LARGEST, coded
 from hhray.errors import ConfigError
+from hhray.memory_size import Format as StoredAs
 
 INDEX_NAME = "model.safetensors.index.json"
 
@@ -39,12 +43,12 @@ class Format(StrEnum):
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.float8_e4m3fn if self is Format.FP8 else torch.int8
+        return DTYPES[StoredAs(self)]
 
     @property
     def largest(self) -> float:
         """The largest value a scale maps the largest weight to."""
-        return 448.0 if self is Format.FP8 else 127.0
+        return LARGEST[StoredAs(self)]
 
     @property
     def suffix(self) -> str:
@@ -123,11 +127,6 @@ def _copy_descriptions(contents: Contents, folder: Path) -> None:
             shutil.copy(contents.folder / name, folder / name)
 
 
-def is_linear(stored: StoredTensor) -> bool:
-    """Whether this is a linear of a block: those, and only those, are quantised (model specification 1.2)."""
-    return stored.name.startswith("block.") and len(stored.shape) == 2
-
-
 class _Shard:
     """One file to be written. `entries` are its tensors in order: name -> (dtype, shape)."""
 
@@ -174,10 +173,9 @@ class _Shard:
         missed, total = 0.0, 0.0
         for rows, piece in read_rows(stored):
             exact = piece.float()
-            scaled = exact / scale[rows]
-            coded = scaled.round().to(torch.int8) if self.kind is Format.INT8 else scaled.to(torch.float8_e4m3fn)
-            file.write(_raw(coded))
-            missed += _square_sum(coded.float() * scale[rows] - exact)
+            values = coded(exact, scale[rows], StoredAs(self.kind))
+            file.write(_raw(values))
+            missed += _square_sum(values.float() * scale[rows] - exact)
             total += _square_sum(exact)
             advance(piece.numel() * piece.element_size())
         return math.sqrt(missed / total) if total else 0.0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hhray.console import result_console, table
 from hhray.verb import Verb
+
+if TYPE_CHECKING:
+    from engine.checkpoint.quantise import QuantiseReport
 
 
 def _configure_inspect(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +42,9 @@ def _show(facts: dict[str, Any]) -> None:
         rows.append((name, part["preset"] or "none fits", *counts, dtypes, able))
     columns = ("part", "preset", "files", "tensors", "parameters", "GB", "GB by dtype", "trained for")
     console.print(table(columns, rows))
+    console.print("components: " + ", ".join(f"{name} {state}" for name, state in facts["components"].items()))
+    able = "a server can run from it" if facts["servable"] else f"a server cannot run from it: {facts['why_not']}"
+    console.print(able, markup=False)
     for device in facts["memory"]:
         verdict = "fits" if device["fits"] else "does not fit"
         needed, free = device["needed_bytes"] / 1e9, device["free_bytes"] / 1e9
@@ -57,6 +64,7 @@ def _configure_quantize(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_quantize(args: argparse.Namespace) -> int:
+    from engine.checkpoint.capabilities import FILE_NAME
     from engine.checkpoint.names import FOLDERS, Layout, Part, find_release
     from engine.checkpoint.quantise import Format, quantise
 
@@ -65,6 +73,8 @@ def _run_quantize(args: argparse.Namespace) -> int:
     for part, folder in release.folders.items():
         target = args.target if release.layout is Layout.SINGLE else args.target / names[Part(part)]
         reports.append(quantise(folder, target, Format(args.to)))
+    if release.layout is not Layout.SINGLE and (args.source / FILE_NAME).is_file():
+        shutil.copy(args.source / FILE_NAME, args.target / FILE_NAME)
     if args.json:
         facts = [
             {
@@ -79,6 +89,11 @@ def _run_quantize(args: argparse.Namespace) -> int:
         ]
         print(json.dumps({"to": args.to, "parts": facts}))
         return 0
+    _show_reports(reports)
+    return 0
+
+
+def _show_reports(reports: list[QuantiseReport]) -> None:
     columns = ("folder", "GB before", "GB after", "linears", "mean relative error", "largest", "of")
     rows = [
         (
@@ -93,7 +108,6 @@ def _run_quantize(args: argparse.Namespace) -> int:
         for report in reports
     ]
     result_console().print(table(columns, rows))
-    return 0
 
 
 VERBS: tuple[Verb, ...] = (

@@ -15,7 +15,7 @@ from hhray.errors import ConfigError
 
 
 def library(name: str) -> Any:  # noqa: ANN401 - a module without types
-    """The module `transformers` or `diffusers`. Imported only where needed: either takes seconds.
+    """The module `transformers` or `diffusers`, or one below them. Imported only where needed: either takes seconds.
 
     Raises:
         ConfigError: it is not installed.
@@ -23,7 +23,18 @@ def library(name: str) -> Any:  # noqa: ANN401 - a module without types
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError(f"the library {name} is needed for this codec: pip install 'hhray[codecs]'") from error
+        raise ConfigError(
+            f"the library {name.partition('.')[0]} is needed for this codec: pip install 'hhray[codecs]'"
+        ) from error
+
+
+def hide_bars(name: str) -> None:
+    """Keep the library `transformers` or `diffusers` from showing bars in this process.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    library(f"{name}.utils.logging").disable_progress_bar()
 
 
 def check_folder(folder: Path, what: str, patterns: Iterable[str]) -> None:

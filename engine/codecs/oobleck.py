@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.nn.utils import remove_weight_norm
 
 from engine.codecs.base import SAMPLES_PER_LATENT, SOUND_RATE
 from engine.codecs.local_component import library, load_component
@@ -48,7 +49,17 @@ class OobleckAudioCodec:
                 f"{WHAT}: the codec in {folder} has (channels, samples a latent, speakers) {found}, "
                 f"not {(AUDIO_CHANNELS, SAMPLES_PER_LATENT, STEREO)}"
             )
-        return cls(vae.to(device))
+        for part in vae.modules():
+            # else every forward pass leaves a copy of the weights behind, on whatever device it ran
+            if hasattr(part, "weight_g"):
+                remove_weight_norm(part)
+        return cls(vae.requires_grad_(False).to(device))
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, for whoever places its weights."""
+        network: nn.Module = self._vae
+        return network
 
     @torch.inference_mode()
     def decode(self, latent: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.codecs.base import MAX_TEXT_TOKENS
 from engine.codecs.local_component import check_folder, library, load_component
+from engine.eight_bit import quantise_module
 from hhray.errors import ConfigError
+from hhray.memory_size import Format
 
 WHAT = "the text encoder (google/t5gemma-9b-9b-ul2)"
 
@@ -22,8 +24,16 @@ class T5GemmaTextEncoder:
         self._model, self._tokenizer = model, tokenizer
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Self:
+    def load(
+        cls,
+        folder: Path,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.bfloat16,
+        eight_bit: Format | None = None,
+    ) -> Self:
         """From a local folder with the model and its tokenizer; the decoder's weights, if they are there, are left.
+
+        `eight_bit`: what linears and embeddings are kept in, on the device; they compute in `dtype`.
 
         Raises:
             ConfigError: files are absent or damaged.
@@ -42,7 +52,26 @@ class T5GemmaTextEncoder:
             dtype=dtype,
             attn_implementation="eager",  # scores are soft-capped, which torch's fused attention cannot do
         )
+        if eight_bit:
+            quantise_module(model, eight_bit)
         return cls(model.to(device), tokenizer)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, for whoever places its weights. Token ids go to where its embedding lies."""
+        network: nn.Module = self._model
+        return network
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Its layers in the order they compute; what follows them is `head`."""
+        return list(self._model.encoder.layers)
+
+    @property
+    def head(self) -> nn.Module:
+        """The norm after the last layer."""
+        norm: nn.Module = self._model.encoder.norm
+        return norm
 
     @property
     def channels(self) -> int:

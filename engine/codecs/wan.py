@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.codecs.latent_scale import denormalise, normalise
 from engine.codecs.local_component import library, load_component
@@ -45,6 +45,12 @@ class WanVideoCodec:
                 f"not {(VIDEO_CHANNELS, TEMPORAL_STRIDE, SPATIAL_STRIDE)}"
             )
         return cls(vae.to(device))
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, for whoever places its weights."""
+        network: nn.Module = self._vae
+        return network
 
     def encode(self, picture: Tensor) -> Tensor:
         """[3, H, W] in [-1, 1] -> normalised posterior mean, float32 [48, 1, H / 16, W / 16]."""

@@ -6,11 +6,14 @@ Experts are stacked along dimension 0 in the order video, audio, text. A layer w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.checkpoint.names import FP8_SCALE, INT8_SCALE
+from engine.eight_bit import expanded
 from engine.model.stream import Run
 
 NORM_EPS = 1e-6
@@ -27,12 +30,44 @@ class ExpertLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(experts * rows, columns, dtype=dtype))
 
     def forward(self, x: Tensor, runs: Sequence[Run]) -> Tensor:
-        """[S, columns] -> [S, rows], in the weights' dtype."""
+        """[S, columns] -> [S, rows], in the dtype of `weight`."""
         if self.experts == 1:
-            return F.linear(x, self.weight)
-        weights = self.weight.chunk(self.experts)
+            return F.linear(x, self.expert(0))
         parts = torch.split(x, [run.length for run in runs])
-        return torch.cat([F.linear(part, weights[run.modality]) for part, run in zip(parts, runs, strict=True)])
+        return torch.cat([F.linear(part, self.expert(run.modality)) for part, run in zip(parts, runs, strict=True)])
+
+    def expert(self, index: int) -> Tensor:
+        """The weights of one expert, [rows, columns]."""
+        return self.weight.chunk(self.experts)[index]
+
+
+class EightBitExpertLinear(ExpertLinear):
+    """An ExpertLinear whose weights stay in 8 bits; those of one expert are expanded for the product, then dropped.
+
+    `weight` lies on the meta device: it says shape and compute dtype, and takes no memory. In the state there is, under
+    the published names, `weight` in 8 bits; and its scale, which is no parameter.
+    """
+
+    scales: Tensor
+
+    def __init__(self, values: Tensor, scales: Tensor, experts: int, dtype: torch.dtype) -> None:
+        """`values` int8 or float8_e4m3fn [experts * rows, columns]; `scales` float32 [1] or [experts * rows]."""
+        nn.Module.__init__(self)
+        self.experts = experts
+        self.weight = torch.empty(values.shape, dtype=dtype, device="meta")  # type: ignore[assignment]
+        self.values = nn.Parameter(values, requires_grad=False)
+        self.register_buffer("scales", scales.float().reshape(-1, 1))
+
+    def expert(self, index: int) -> Tensor:
+        scales = self.scales if len(self.scales) == 1 else self.scales.chunk(self.experts)[index]
+        return expanded(self.values.chunk(self.experts)[index], scales, self.weight.dtype)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        suffix = INT8_SCALE if self.values.dtype is torch.int8 else FP8_SCALE
+        name = f"{prefix}weight"
+        destination[name], destination[name + suffix] = (
+            tensor if keep_vars else tensor.detach() for tensor in (self.values, self.scales.flatten())
+        )
 
 
 class ExpertNorm(nn.Module):

@@ -15,6 +15,7 @@ from engine.verbs import VERBS
 from engine.weights import build_meta_model, build_model, load_model
 from hhray.errors import ConfigError
 from hhray.model_size import preset
+from tiny_release import write_tiny_release
 
 CPU = torch.device("cpu")
 PICO = preset("pico")
@@ -133,6 +134,15 @@ def test_a_whole_release_is_quantised_under_the_public_folder_names(source, tmp_
     assert facts["parts"]["distill"]["capabilities"]["i2v"] is False
 
 
+def test_what_a_release_says_about_itself_is_kept_when_it_is_quantised(tmp_path):
+    release = write_tiny_release(tmp_path / "release", parts=("distill",), capabilities={"edit": True})
+    assert run("quantize", release, tmp_path / "out", "--to", "int8", "--json") == 0
+    before, after = inspect_checkpoint(release), inspect_checkpoint(tmp_path / "out")
+    assert after["servable"]
+    assert before["parts"]["distill"]["capabilities"] == after["parts"]["distill"]["capabilities"]
+    assert after["parts"]["distill"]["capabilities"]["edit"] is True
+
+
 def test_inspection_counts_tensors_parameters_bytes_and_says_whether_they_fit(source, state, capsys):
     assert run("inspect-checkpoint", source, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -187,3 +197,22 @@ def test_memory_that_does_not_suffice_is_said(monkeypatch):
     assert memory_fitness(5 * 10**8)[0]["fits"] is False
     monkeypatch.setattr("psutil.virtual_memory", lambda: argparse.Namespace(available=2 * 10**9))
     assert memory_fitness(5 * 10**8)[0]["fits"] is True
+
+
+def test_inspection_says_which_components_are_there_and_whether_a_server_could_run(tmp_path, capsys):
+    release = write_tiny_release(tmp_path / "release")
+    assert run("inspect-checkpoint", release, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts["components"].values()) == {"stand-in"}
+    assert (facts["servable"], facts["why_not"]) == (True, "")
+    (release / "hhray.json").write_text('{"codecs": {"sound": "additive"}}')
+    (release / "text").mkdir()
+    facts = inspect_checkpoint(release)
+    expected = {"text": "present", "video_vae": "absent", "turbo_vae": "absent", "audio_vae": "stand-in"}
+    assert (facts["components"], facts["servable"]) == (expected, False)
+    assert run("inspect-checkpoint", release) == 0
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "components: text present, video_vae absent, turbo_vae absent, audio_vae stand-in" in shown
+    assert "a server cannot run from it: no folder" in shown
+    (release / "video_vae").mkdir()
+    assert inspect_checkpoint(release)["servable"] is True  # with the Wan decoder

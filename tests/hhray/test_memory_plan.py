@@ -11,6 +11,7 @@ from hhray.errors import ConfigError
 from hhray.geometry import Resolution
 from hhray.memory_parts import GPUS, Demand, Gpu, Place, Stage
 from hhray.memory_plan import plan_memory
+from hhray.memory_recipes import ALL_STAND_INS
 from hhray.memory_size import Format, activation_bytes, transformer_bytes
 from hhray.model_size import preset
 from hhray.plan_verbs import VERBS
@@ -30,7 +31,9 @@ def placed(made):
 
 def test_transformer_bytes_are_those_of_the_published_files():
     assert transformer_bytes(FULL, Format.BF16) == 86_339_648 + 30_555_668_480
-    assert transformer_bytes(FULL, Format.FP8) == 86_339_648 + 15_277_834_240 + 160 * 4
+    assert transformer_bytes(FULL, Format.FP32) == 61_197_676_608
+    # published float8 files have one scale a tensor; weights quantised while they are loaded have one a row
+    assert 86_339_648 + 15_277_834_240 < transformer_bytes(FULL, Format.FP8) == transformer_bytes(FULL, Format.INT8)
     assert transformer_bytes(FULL, Format.INT8) / GB == pytest.approx(15.4, abs=0.05)
 
 
@@ -90,8 +93,9 @@ def test_24_gb_swap_float8_components_stage_by_stage():
     made = plan("rtx4090")
     assert {place for _, place in placed(made).values()} == {Place.SWAPPED}
     assert placed(made)["base"] == (Format.FP8, Place.SWAPPED)
-    assert 16 * GB < made.stage_bytes[Stage.SR_540P] < 19 * GB  # 17-18 GB in the specification
-    assert 20 * GB < made.stage_bytes[Stage.SR_1080P] < 21.5 * GB  # about 20 GB in the specification
+    # 17-18 and about 20 GB in the specification, which leaves out the linear that is expanded
+    assert 16 * GB < made.stage_bytes[Stage.SR_540P] < 19.2 * GB
+    assert 20 * GB < made.stage_bytes[Stage.SR_1080P] < 21.8 * GB
     assert made.host_bytes > 3 * 15.3 * GB
 
 
@@ -99,9 +103,9 @@ def test_1080p_of_ten_seconds_needs_two_cards_of_24_gb():
     with pytest.raises(ConfigError) as caught:
         plan("rtx4090", duration=10)
     message = caught.value.message
-    assert "1080P clips of 10 seconds on 1 GPU(s) need 24.8 GB each, and there are 24 GB" in message
-    assert "the smallest change that fits: at most 9 seconds or tiers up to 720P or 2 such GPUs" in message
-    plan("rtx4090", duration=9)
+    assert "1080P clips of 10 seconds on 1 GPU(s) need 25.1 GB each, and there are 24 GB" in message
+    assert "the smallest change that fits: at most 8 seconds or tiers up to 720P or 2 such GPUs" in message
+    plan("rtx4090", duration=8)
     plan("rtx4090", ALL[:3], duration=10)
     assert plan("rtx4090", duration=10, ranks=2).peak_bytes < 24 * GB
 
@@ -130,7 +134,9 @@ def test_cards_that_cannot_be_used_are_refused_in_a_sentence(gpu, expected):
         plan(gpu)
 
 
-@pytest.mark.parametrize("demand", [Demand(FULL, ()), Demand(FULL, ALL, 16), Demand(FULL, ALL, 5, 3)])
+@pytest.mark.parametrize(
+    "demand", [Demand(FULL, ()), Demand(FULL, ALL, 16), Demand(FULL, ALL, 5, 3), Demand(preset("pico"), ())]
+)
 def test_a_demand_that_makes_no_sense_is_refused(demand):
     with pytest.raises(ConfigError, match="a plan is for one tier or more, 3 to 15 seconds and 1, 2, 4 or 8 GPUs"):
         plan_memory(GPUS["h200"], demand)
@@ -138,9 +144,21 @@ def test_a_demand_that_makes_no_sense_is_refused(demand):
 
 @pytest.mark.parametrize("name", ["tiny", "pico"])
 def test_small_presets_run_on_the_cpu(name):
-    made = plan_memory(None, Demand(preset(name)))
-    assert [item.place for item in made.components] == [Place.HOST]
+    made = plan_memory(None, Demand(preset(name), stand_ins=ALL_STAND_INS))
+    assert placed(made) == dict.fromkeys(("base", "540p_sr", "1080p_sr"), (Format.FP32, Place.HOST))
     assert made.peak_bytes == 0
+    made = plan_memory(GPUS["rtx4090"], Demand(preset(name), ladder={}, stand_ins=ALL_STAND_INS))
+    assert placed(made) == {"base": (Format.FP32, Place.RESIDENT)}
+    assert made.peak_bytes > 0
+
+
+def test_a_plan_counts_what_is_served_and_nothing_else():
+    ladder = {Resolution.P720: Stage.SR_1080P}
+    made = plan_memory(GPUS["h200"], Demand(FULL, ALL, 5, ladder=ladder, decoder="wan", stand_ins=frozenset({"text"})))
+    assert set(placed(made)) == {"base", "1080p_sr", "video VAE", "audio VAE"}
+    assert set(made.stage_bytes) == {Stage.TEXT, Stage.BASE, Stage.SR_1080P, Stage.DECODE}
+    sizes = Demand(FULL, ALL, 5, ladder={Resolution.P720: Stage.SR_1080P, Resolution.P1080: Stage.SR_1080P})
+    assert plan_memory(GPUS["h200"], sizes).other_bytes(Stage.SR_1080P) > made.other_bytes(Stage.SR_1080P)
 
 
 @pytest.mark.parametrize("gpu_gb", [24, 32, 48, 80, 96, 141, 180])

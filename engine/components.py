@@ -1,0 +1,163 @@
+"""Everything one rank loads, placed as the memory plan says: transformers, text encoder, codecs.
+
+The plan is made before anything is loaded. Components that it swaps take turns on the device: asking for one sends the
+others away, and it stays until another swapped one is asked for, so that consecutive steps cost nothing. Whoever keeps
+a component must ask for it again before it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from torch import nn
+
+from engine.checkpoint.capabilities import read_stand_ins
+from engine.codecs.additive import AdditiveAudioCodec
+from engine.codecs.averaging import AveragingVideoCodec
+from engine.codecs.base import AudioCodec, SoundEncoder, SourceVideoEncoder, TextEncoder, VideoCodec
+from engine.codecs.bytewise import BytewiseTextEncoder
+from engine.codecs.t5gemma import T5GemmaTextEncoder
+from engine.denoiser import Denoiser
+from engine.model.dit import AudioVideoTransformer
+from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
+from engine.placement import Offloaded, Placement, Resident, Swapped
+from engine.stages import local_rule, stage_sampler, stage_style
+from hhray.errors import ConfigError, EngineFault
+from hhray.geometry import Resolution
+from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
+from hhray.memory_plan import plan_memory
+from hhray.memory_recipes import ALL_STAND_INS
+from hhray.served_model import ServedModel
+
+FP8_CAPABILITY = (8, 9)
+
+
+class SoundCodec(AudioCodec, SoundEncoder, Protocol):
+    """Sound to latents and back."""
+
+
+class Components:
+    """Call `load` once; then ask for what is needed next.
+
+    Args:
+        served: what is served.
+        folder: the release; None: random weights and stand-ins.
+        device: of this rank.
+        ranks: GPUs that share a clip.
+        tiers: offered; `max_seconds` is the longest clip of them.
+        decoder: "turbo" or "wan".
+        plan: to be obeyed instead of one made for the device.
+
+    Raises:
+        ConfigError: what is served does not fit the device; the message names the smallest change that would.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        folder: Path | None,
+        device: torch.device,
+        *,
+        ranks: int = 1,
+        tiers: tuple[Resolution, ...],
+        max_seconds: int,
+        decoder: str = "turbo",
+        plan: MemoryPlan | None = None,
+    ) -> None:
+        self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
+        self.stand_ins = read_stand_ins(folder) if folder else ALL_STAND_INS
+        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, self.stand_ins)
+        self.plan = plan or plan_memory(card(device), demand)
+        self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
+        self.placements: dict[str, Placement] = {}
+        self._parts: dict[str, object] = {}
+
+    def load(self, rank: int, *, decodes: bool | None = None) -> None:
+        """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too (None: on rank 0).
+
+        Raises:
+            ConfigError: a part is absent, damaged, or does not fit the others.
+        """
+        decodes = rank == 0 if decodes is None else decodes
+        # placements exchange tensors, which those made in inference mode do not allow
+        with torch.inference_mode(False), torch.no_grad():
+            self._stand_in()
+            for item in self.plan.components:
+                if item.name != TURBO or decodes:
+                    self._load(item, shown=rank == 0)
+        if decodes and self.decoder == "wan":
+            self._parts.setdefault(TURBO, self._parts[VIDEO])
+
+    def transformer(self, stage: Stage) -> AudioVideoTransformer:
+        """The network of a stage, on the device."""
+        return cast(AudioVideoTransformer, self._ask(stage))
+
+    def denoiser(self, stage: Stage, rank: int, world_size: int) -> Denoiser:
+        """The network of a stage with its sampler, positions and local layers."""
+        model = self.transformer(stage)
+        sampler, rule = stage_sampler(stage, self.served), local_rule(stage, self.served.size.num_layers)
+        return Denoiser(model, sampler, rank, world_size, stage_style(stage), rule)
+
+    @property
+    def text(self) -> TextEncoder:
+        return cast(TextEncoder, self._ask(TEXT))
+
+    @property
+    def video_encoder(self) -> SourceVideoEncoder:
+        return cast(SourceVideoEncoder, self._ask(VIDEO))
+
+    @property
+    def video_decoder(self) -> VideoCodec:
+        """Its `decode` only is meant; there is one on ranks that decode."""
+        return cast(VideoCodec, self._ask(TURBO if self.decoder == "turbo" else VIDEO, TURBO))
+
+    @property
+    def sound(self) -> SoundCodec:
+        return cast(SoundCodec, self._ask(SOUND))
+
+    def _ask(self, name: str, part: str = "") -> object:
+        if (part or name) not in self._parts:
+            raise EngineFault(f"this rank has no {name}; it has {', '.join(self._parts) or 'loaded nothing'}")
+        placement = self.placements.get(name)
+        if placement and placement.place is Place.SWAPPED:
+            for other in self.placements.values():
+                if other is not placement:
+                    other.leave()
+            placement.enter()
+        return self._parts[part or name]
+
+    def _stand_in(self) -> None:
+        if "text" in self.stand_ins:
+            self._parts[TEXT] = BytewiseTextEncoder(self.served.size.text_channels)
+        if "video" in self.stand_ins:
+            self._parts[VIDEO] = self._parts[TURBO] = AveragingVideoCodec()
+        if "sound" in self.stand_ins:
+            self._parts[SOUND] = AdditiveAudioCodec()
+
+    def _load(self, item: Component, shown: bool) -> None:
+        if item.name in self._parts:
+            return  # a given plan may name what is stood in for
+        first = self.device if item.place is Place.RESIDENT else torch.device("cpu")
+        part, module = self._loader.make(item, first, shown, self._parts.get(VIDEO))
+        self._parts[item.name] = part
+        self.placements[item.name] = self._placed(item, part, module)
+
+    def _placed(self, item: Component, part: object, module: nn.Module) -> Placement:
+        if item.place is Place.SWAPPED:
+            return Swapped(module, self.device)
+        if item.place is Place.OFFLOADED:
+            if not isinstance(part, T5GemmaTextEncoder):
+                raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
+            return Offloaded(module, part.layers, part.head, self.device)
+        return Resident(module, torch.device("cpu") if item.place is Place.HOST else self.device, item.place)
+
+
+def card(device: torch.device) -> Gpu | None:
+    """What the plan asks of a CUDA device; None for the CPU."""
+    if device.type != "cuda":
+        return None
+    facts = torch.cuda.get_device_properties(device)
+    vendor = "amd" if torch.version.hip else "nvidia"
+    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor)
