@@ -22,7 +22,10 @@ from hhray.errors import MediaError
 MAX_PIXELS = 4096 * 4096
 MIN_PIXELS = 16
 VIDEO_DECODERS = frozenset({"h264", "hevc", "vp9", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores"})
-SOUND_DECODERS = frozenset({"aac", "mp3", "mp3float", "alac", "flac", "vorbis", "libvorbis", "opus", "libopus", "ac3"})
+PCM_KINDS = ("u8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f64le", "alaw", "mulaw")
+PACKED_SOUND = frozenset({"aac", "mp3", "mp3float", "alac", "flac", "vorbis", "libvorbis", "opus", "libopus", "ac3"})
+SOUND_DECODERS = PACKED_SOUND | {f"pcm_{kind}" for kind in PCM_KINDS}
+OPTIONS = {"codec_whitelist": ",".join(sorted(VIDEO_DECODERS | SOUND_DECODERS))}
 
 
 @contextmanager
@@ -32,7 +35,10 @@ def opened(path: Path, format_name: str) -> Iterator[InputContainer]:
     Raises:
         av.FFmpegError: the file is of another format or damaged.
     """
-    with path.open("rb") as file, av.open(file, "r", format=format_name, metadata_errors="replace") as container:
+    with (
+        path.open("rb") as file,
+        av.open(file, "r", format=format_name, options=OPTIONS, metadata_errors="replace") as container,
+    ):
         yield container
 
 
@@ -60,7 +66,7 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     """The first sound track that can be decoded; None where there is none."""
     for stream in container.streams.audio:
         name = stream.codec_context.codec.name
-        if name in SOUND_DECODERS or name.startswith("pcm_"):
+        if name in SOUND_DECODERS:
             return stream
     return None
 

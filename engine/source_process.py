@@ -118,7 +118,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _checked_answer(what: str, output: bytes, exit_code: int) -> dict[str, Any]:
-    damaged = MediaError("UnsupportedFileFormat", f"{what} cannot be read; send an undamaged file")
+    damaged = MediaError("UnsupportedFileFormat", f"{what} cannot be read; send an undamaged or a smaller file")
     try:
         answer = json.loads(output) if len(output) <= MAX_ANSWER_BYTES else None
     except ValueError:
