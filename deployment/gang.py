@@ -197,6 +197,7 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         decoder=config.decoder,
         frames_per_second=config.frames_per_second,
         sample_rate=config.sample_rate,
+        reference_noise=config.reference_noise,
         max_pixels=settings.media.max_pixels,
     )
     return RankActor.options(  # type: ignore[attr-defined]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.release import served_model
+from hhray.memory_parts import Demand
+from hhray.memory_plan import plan_memory
 from hhray.prompting import load_rewriter
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -14,9 +16,13 @@ def model_on_offer(settings: Settings) -> ServedModel:
     """The model of these settings, read from the headers of its checkpoint's files.
 
     Raises:
-        ConfigError: there is no such preset or folder, a part is missing, or the prompt rewriter cannot be loaded.
+        ConfigError: there is no such preset or folder, a part is missing, a CPU cannot run it, or the prompt rewriter
+            cannot be loaded.
     """
     engine = settings.engine
     load_rewriter(engine.prompt_rewriter)
     folder = Path(engine.checkpoint).expanduser() if engine.checkpoint else None
-    return served_model(folder, engine.preset, engine.super_resolution, engine.base)
+    served = served_model(folder, engine.preset, engine.super_resolution, engine.base, engine.decoder)
+    if engine.device == "cpu":  # what a GPU holds is known on its own machine only: there the ranks refuse
+        plan_memory(None, Demand(served.size, engine.tiers, engine.max_seconds, engine.ranks, served.ladder))
+    return served

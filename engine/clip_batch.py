@@ -29,8 +29,12 @@ class ClipBatch:
         self._pass = 0
         self._base_audios: list[Tensor] | None = None
         self._bytes_before = 0
-        self.denoiser = denoiser_of(passes[0].stage)
         self._batch = self.denoiser.start([one.clip for one in prepared])
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Of the pass that runs; asked for anew each time, since another batch may have swapped it out."""
+        return self._denoiser_of(self.passes[self._pass].stage)
 
     @property
     def geometry(self) -> ClipGeometry:
@@ -76,7 +80,6 @@ class ClipBatch:
         self._base_audios = base.audios
         self._pass += 1
         clips = [self._enlarged(item, base) for item in range(len(self.prepared))]
-        self.denoiser = self._denoiser_of(self.passes[self._pass].stage)
         self._batch = self.denoiser.start(clips)
 
     def _enlarged(self, item: int, base: Batch) -> ClipInput:

@@ -97,7 +97,9 @@ class Conditioner:
         if self._served.guided:
             clip = replace(clip, negative_text=self._encoders.text.encode(NEGATIVE_PROMPT).to(self._device))
         if job.sound_path:
-            sound, rate = read_sound(Path(job.sound_path), max_seconds=job.duration)
+            self._limits.scratch_dir.mkdir(parents=True, exist_ok=True)
+            scratch = self._limits.scratch_dir
+            sound, rate = read_sound(Path(job.sound_path), max_seconds=job.duration, scratch_dir=scratch)
             clip = replace(clip, audio=self._sound_latents(sound, rate, geometry, job.seed))
         track = None
         if job.video_path:

@@ -27,6 +27,7 @@ class WorkerConfig:
     decoder: str = "turbo"
     frames_per_second: int = 25
     sample_rate: int = 48_000
+    reference_noise: bool = False
     max_pixels: int = 50_000_000
 
 

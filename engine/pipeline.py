@@ -10,9 +10,9 @@ A rank calls the stages by itself: `begin`, then `ClipBatch.step` until all are 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -24,14 +24,13 @@ from engine.components import Components
 from engine.conditioning import Conditioner, MediaLimits
 from engine.denoiser import ClipInput, Denoiser
 from engine.messages import ClipJob
-from engine.release import DEFAULT_LADDER, served_model
+from engine.release import RANDOM_PRESETS, served_model
 from engine.samplers.noise import NoiseSource
-from engine.weights import RANDOM_PRESETS
-from hhray.errors import EngineFault
+from hhray.errors import EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
 from hhray.memory_parts import Stage
 from hhray.request import Mode
-from hhray.served_model import ServedModel
+from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
 
@@ -68,21 +67,30 @@ class Pipeline:
         self._components: Components | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, base: str = "auto", **options: object) -> Self:
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        base: str = "auto",
+        decoder: str = "turbo",
+        ladder: Mapping[Resolution, str] | None = None,
+        **options: Any,  # noqa: ANN401 - those of the constructor
+    ) -> Self:
         """The model of a folder that `hhray fetch-weights` made; only file headers are read until `to`.
 
         Args:
             folder: the weights, or the name of a preset with random weights (tiny, pico).
             base: "distill" (8 steps) or "base" weights (32 guided steps); "auto": the former where they are.
+            decoder: "turbo", or "wan": slower, finer.
+            ladder: super-resolution weights of each tier, as the setting `engine.super_resolution`.
             options: as the constructor's.
 
         Raises:
             ConfigError: the folder is no release, or lacks a part.
         """
-        path = Path(folder)
-        if str(folder) in RANDOM_PRESETS and not path.exists():
-            return cls(served_model(None, str(folder), DEFAULT_LADDER, base), None, **options)  # type: ignore[arg-type]
-        return cls(served_model(path, "", DEFAULT_LADDER, base), path, **options)  # type: ignore[arg-type]
+        path = None if str(folder) in RANDOM_PRESETS and not Path(folder).exists() else Path(folder)
+        served = served_model(path, str(folder), ladder or DEFAULT_LADDER, base, decoder)
+        return cls(served, path, decoder=decoder, **options)
 
     @torch.inference_mode()
     def to(self, device: str | torch.device, rank: int = 0, world_size: int = 1) -> Self:
@@ -106,7 +114,7 @@ class Pipeline:
         components.load(rank)
         self._components = components
         denoiser = self._denoiser(Stage.BASE)
-        text = components.text.encode("").to(components.device)
+        text = components.text.encode("warming up").to(components.device)
         noise = NoiseSource(0, components.device)
         clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, noise, negative_text=text)
         denoiser.velocities(denoiser.start([clip]))
@@ -173,12 +181,14 @@ class Pipeline:
 
         Raises:
             MediaError: a file cannot be read.
+            InvalidParameter: the clip is larger than what the memory was planned for.
             EngineFault: no jobs, or jobs of different shapes.
         """
         if len({(job.geometry, job.mode, len(job.images)) for job in jobs}) != 1:
             raise EngineFault(f"a batch needs one or more clips of one shape, got {len(jobs)} of several or none")
-        components = self._loaded
-        noise = self._reference_noise
+        components, noise = self._loaded, self._reference_noise
+        for job in jobs:
+            self._check_offer(job)
         conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
         passes = self.served.passes(jobs[0].geometry)
         return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser)
@@ -210,6 +220,14 @@ class Pipeline:
             sample_rate=self._sample_rate,
             notice=self.notice(one.job),
         )
+
+    def _check_offer(self, job: ClipJob) -> None:
+        """The memory plan was made for what is offered and no more."""
+        if job.geometry.resolution not in self._tiers or job.duration > self._max_seconds:
+            raise InvalidParameter(
+                f"this pipeline was planned for clips of at most {self._max_seconds} seconds at "
+                f"{', '.join(self._tiers)}; {job.duration} seconds at {job.resolution} were asked for"
+            )
 
     def notice(self, job: ClipJob) -> str:
         """What is particular about a job's clip: a fallback, or a tier without super-resolution; empty if nothing."""

@@ -60,6 +60,7 @@ class RankWorker:
             decoder=config.decoder,
             frames_per_second=config.frames_per_second,
             sample_rate=config.sample_rate,
+            reference_noise=config.reference_noise,
             limits=MediaLimits(config.max_pixels, Path(config.scratch_dir)),
         )
         self._work: dict[str, _Work] = {}

@@ -16,6 +16,8 @@ from hhray.model_size import ModelSize
 DISTILLED_STEPS = 8
 GUIDED_STEPS = 32
 SUPER_RESOLUTION_STEPS = 5
+# Which super-resolution weights a tier is made with, unless the operator chooses otherwise.
+DEFAULT_LADDER = {Resolution.P480: "540p_sr", Resolution.P720: "540p_sr", Resolution.P1080: "1080p_sr"}
 
 
 @dataclass(frozen=True, slots=True)

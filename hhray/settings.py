@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from hhray.cost import CostModel
 from hhray.errors import ConfigError
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Resolution
-from hhray.served_model import ServedModel
+from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 
 class _Group(BaseModel):
@@ -49,8 +49,8 @@ class EngineSettings(_Group):
         pattern="^(auto|distill|base)$",
         description="Base weights: distill (8 steps), base (32 guided steps), or auto: distill where it is there.",
     )
-    super_resolution: dict[Resolution, Literal["540p_sr", "1080p_sr", "none"]] = Field(
-        default={Resolution.P480: "540p_sr", Resolution.P720: "540p_sr", Resolution.P1080: "1080p_sr"},
+    super_resolution: dict[Resolution, str] = Field(
+        default_factory=lambda: dict(DEFAULT_LADDER),
         description="Super-resolution weights of each tier; a tier without is enlarged after decode.",
     )
     tiers: tuple[Resolution, ...] = Field(
@@ -72,6 +72,11 @@ class EngineSettings(_Group):
         description="package.module:function that lengthens prompts before the model reads them; empty: none. "
         "It runs with the server's rights.",
     )
+    reference_noise: bool = Field(
+        default=False,
+        description="Draw noise on the compute device as the published pipeline does; else a seed means the same "
+        "noise on every device.",
+    )
     ranks: int = Field(
         default=2, ge=1, le=8, description="Ranks per engine (W): GPUs of one NVLink island, or CPU ranks."
     )
@@ -91,7 +96,7 @@ class EngineSettings(_Group):
         default=120.0, gt=0, description="Longest start of a gang: processes, rendezvous, weights."
     )
     cpus_per_rank: float = Field(default=0.1, gt=0, description="Logical Ray CPUs a rank reserves.")
-    sample_rate: int = Field(default=48000, description="Audio sample rate of clips: 48000 or 44100 Hz.")
+    sample_rate: Literal[48000, 44100] = Field(default=48000, description="Audio sample rate of clips in Hz.")
     flops_per_second: float = Field(
         default=4e10, gt=0, description="Cost model: what one rank reaches in the transformer."
     )

@@ -14,10 +14,10 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_release import write_tiny_release
 
 from hhray.model_size import preset
 from server_process import ServerProcess
+from tiny_release import write_tiny_release
 
 SOURCE_SECONDS, SOURCE_RATE, TONE = 3.4, 30, 440
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_release import write_tiny_release
 
 import engine
 from engine.clip_batch import ClipBatch
@@ -22,6 +21,7 @@ from hhray.geometry import Resolution
 from hhray.memory_parts import Stage
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
+from tiny_release import write_tiny_release
 
 SHORT = {"duration": 3, "ratio": "1:1"}
 
