@@ -1,0 +1,95 @@
+"""Draws scenes, and keeps a fixed part of the combinations out of training.
+
+One motion in eight is held out for each shape and colour, one colour in eight for each shape and motion, and one shape
+in eight for each colour and motion: nothing is new in a held-out scene but the combination. Faces: of each language and
+phrase one colour in eight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from numpy.random import Generator
+
+from engine.embedded.world.palette import BACKGROUNDS, COLOURS
+from engine.embedded.world.phrases import PHRASES
+from engine.embedded.world.scene import Bulk, Face, Lane, Motion, Scene, Speed, Thing
+from engine.embedded.world.shapes import OUTLINES
+from hhray.request import Language
+
+Value = TypeVar("Value")
+
+SHAPES, MOTIONS = tuple(OUTLINES), tuple(Motion)
+COLOUR_NAMES = tuple(COLOURS)
+HELD_OUT_STEPS = (1, 3, 5)  # odd, so that each shape, colour and motion is held out equally often
+FACE_SHARE, PAIR_SHARE = 0.2, 0.25
+ROWS = (Lane(bottom=0.5), Lane(top=0.5))
+COLUMNS = (Lane(right=0.5), Lane(left=0.5))
+ALONG_ROWS = (Motion.LEFT, Motion.RIGHT, Motion.GROW, Motion.STILL)
+ALONG_COLUMNS = (Motion.UP, Motion.DOWN, Motion.BOUNCE, Motion.CIRCLE, Motion.GROW, Motion.STILL)
+
+
+def held_out(shape: str, colour: str, motion: Motion) -> bool:
+    """Whether no scene for training has this combination."""
+    places = SHAPES.index(shape), COLOUR_NAMES.index(colour), MOTIONS.index(motion)
+    return sum(step * place for step, place in zip(HELD_OUT_STEPS, places, strict=True)) % len(SHAPES) == 2
+
+
+def face_held_out(face: Face) -> bool:
+    """Whether no scene for training has a face of this colour say this."""
+    place = tuple(Language).index(face.language) + 3 * face.phrase + COLOUR_NAMES.index(face.colour)
+    return place % len(COLOUR_NAMES) == 2
+
+
+def is_held_out(scene: Scene) -> bool:
+    """Whether every thing, or the face, of the scene is a held-out combination."""
+    faces = [face_held_out(scene.face)] if scene.face else []
+    return all(faces + [held_out(*thing.combination) for thing in scene.things])
+
+
+def sample(rng: Generator, *, unseen: bool = False) -> Scene:
+    """A scene for training, or with `unseen` one whose combinations are all held out."""
+    background = str(rng.choice(list(BACKGROUNDS)))
+    kind = rng.random()
+    if kind < FACE_SHARE:
+        return Scene(face=sample_face(rng, unseen=unseen), background=background)
+    if kind >= FACE_SHARE + PAIR_SHARE:
+        return Scene((sample_thing(rng, unseen=unseen),), background=background)
+    return Scene(_pair(rng, unseen), background=background)
+
+
+def sample_thing(
+    rng: Generator, *, unseen: bool = False, motions: tuple[Motion, ...] = MOTIONS, lane: Lane | None = None
+) -> Thing:
+    """A thing of a combination that is held out or, without `unseen`, is not."""
+    while True:
+        shape, colour, motion = (_one(rng, names) for names in (SHAPES, COLOUR_NAMES, motions))
+        if held_out(shape, colour, motion) == unseen:
+            break
+    speed, bulk = _one(rng, tuple(Speed)), _one(rng, tuple(Bulk))
+    return Thing(shape, colour, motion, speed, bulk, float(rng.random()), float(rng.random()), lane or Lane())
+
+
+def sample_face(rng: Generator, *, unseen: bool = False) -> Face:
+    """A face, likewise."""
+    while True:
+        language = _one(rng, tuple(Language))
+        phrase = int(rng.integers(len(PHRASES[language])))
+        face = Face(_one(rng, COLOUR_NAMES), language, phrase, float(rng.random()))
+        if face_held_out(face) == unseen:
+            return face
+
+
+def _pair(rng: Generator, unseen: bool) -> tuple[Thing, ...]:
+    """Two things of different shape and colour, each in its half of the picture, in which it can move freely."""
+    lanes, motions = (ROWS, ALONG_ROWS) if rng.random() < 0.4 else (COLUMNS, ALONG_COLUMNS)
+    order = (0, 1) if rng.random() < 0.5 else (1, 0)
+    while True:
+        pair = tuple(sample_thing(rng, unseen=unseen, motions=motions, lane=lanes[place]) for place in order)
+        if pair[0].shape != pair[1].shape and pair[0].colour != pair[1].colour:
+            return pair
+
+
+def _one(rng: Generator, values: Sequence[Value]) -> Value:
+    return values[int(rng.integers(len(values)))]
