@@ -1,0 +1,85 @@
+"""`python -m engine.embedded.scores --calibrate`: how well the scorers see true renders, through a real MP4.
+
+Prints each criterion's accuracy with its Wilson interval, beside a control: the same clips judged against the scenes of
+other clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.embedded.scoring.clip_file import watch
+from engine.embedded.scoring.judge import Seen, judge, look, tally
+from engine.embedded.scoring.wilson import Tally
+from engine.embedded.world.render import render
+from engine.embedded.world.sampling import sample
+from engine.embedded.world.scene import Scene
+from engine.embedded.world.sound import sound
+from engine.mux import write_clip
+from hhray.geometry import ClipGeometry, Ratio, Resolution
+
+SECONDS = 3
+SAMPLE_RATE = 48_000
+Make = Callable[[Scene, int], tuple[torch.Tensor, torch.Tensor]]
+
+
+def true_clip(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames uint8 [F, H, W, 3] and sound float32 [2, 2048 F] at 51,200 Hz, as the world has them."""
+    return torch.from_numpy(render(scene, num_frames)), torch.from_numpy(sound(scene, 2048 * num_frames))
+
+
+def seen_in_file(scene: Scene, make: Make, folder: Path, resolution: Resolution = Resolution.P256) -> Seen:
+    """What is seen in the MP4 of a scene that `make` drew and sounded."""
+    geometry = ClipGeometry(resolution, Ratio.R16_9, SECONDS)
+    frames, heard = make(scene, geometry.audio_latents)
+    path = folder / "clip.mp4"
+    write_clip(path, frames, heard, geometry, SAMPLE_RATE, threads=1)
+    return look(watch(path))
+
+
+def calibrate(num_scenes: int, seed: int, make: Make = true_clip) -> tuple[dict[str, Tally], dict[str, Tally]]:
+    """Counts for held-out scenes, and for the same clips judged against the scenes of other clips of their kind."""
+    rng = np.random.default_rng(seed)
+    scenes = [sample(rng, unseen=True) for _ in range(num_scenes)]
+    with tempfile.TemporaryDirectory() as folder:
+        seen = [seen_in_file(scene, make, Path(folder)) for scene in scenes]
+    num_frames = SECONDS * 25
+    right = tally(judge(one, scene, num_frames) for one, scene in zip(seen, scenes, strict=True))
+    others = _shuffled(scenes, rng)
+    control = tally(judge(one, scene, num_frames) for one, scene in zip(seen, others, strict=True))
+    return right, control
+
+
+def _shuffled(scenes: list[Scene], rng: np.random.Generator) -> list[Scene]:
+    """For each scene another one with as many things."""
+    others = list(scenes)
+    for kind in {(len(scene.things), scene.face is None) for scene in scenes}:
+        places = [place for place, scene in enumerate(scenes) if (len(scene.things), scene.face is None) == kind]
+        places = [int(place) for place in rng.permutation(places)]
+        for place, other in zip(places, places[1:] + places[:1], strict=True):
+            others[place] = scenes[other]
+    return others
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m engine.embedded.scores", description=__doc__)
+    parser.add_argument("--calibrate", action="store_true", required=True, help="score true renders")
+    parser.add_argument("--scenes", type=int, default=200, help="held-out scenes (200)")
+    parser.add_argument("--seed", type=int, default=1, help="of the scenes (1)")
+    arguments = parser.parse_args(argv)
+    right, control = calibrate(arguments.scenes, arguments.seed)
+    for name in right:
+        sys.stdout.write(f"{name:10} {right[name]!s:42} shuffled: {control[name]}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Reads the server's own MP4 files for scoring: small frames and sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+
+SOUND_RATE = 48_000
+WORKING_HEIGHT = 128  # pixels; larger frames are averaged down by a whole factor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    """`frames` uint8 RGB [F, H, W, 3], 25 a second, `sound` float32 [2, N] at 48 kHz."""
+
+    frames: NDArray[np.uint8]
+    sound: NDArray[np.float32]
+
+
+def watch(path: Path) -> Watched:
+    """A clip's frames, averaged down to about 128 rows (192 at most), and its sound; for files this project wrote."""
+    with av.open(str(path)) as container:
+        frames = np.stack([smaller(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)])
+    with av.open(str(path)) as container:
+        resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
+        parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        parts += [part.to_ndarray() for part in resampler.resample(None)]
+    return Watched(frames, np.concatenate(parts, axis=1))
+
+
+def smaller(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame [H, W, 3] averaged down by a whole factor, to at least 128 rows where it has as many."""
+    factor = max(1, frame.shape[0] // WORKING_HEIGHT)
+    height, width = (side // factor * factor for side in frame.shape[:2])
+    cells = frame[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
+    return np.asarray(np.round(cells.mean(axis=(1, 3))), dtype=np.uint8)

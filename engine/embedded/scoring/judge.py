@@ -1,0 +1,107 @@
+"""Compares what is seen and heard in a clip with the scene that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.embedded.scoring.clip_file import Watched
+from engine.embedded.scoring.hearing import clicks, loudness, tones
+from engine.embedded.scoring.mouth import lag, opening
+from engine.embedded.scoring.outline import shape_of
+from engine.embedded.scoring.path import motion_of, seen_track, touches
+from engine.embedded.scoring.sprites import sprites
+from engine.embedded.scoring.wilson import Tally
+from engine.embedded.world.scene import Motion, Scene
+from hhray.geometry import FRAMES_PER_SECOND
+
+CRITERIA = ("colour", "shape", "direction", "tone", "clicks", "mouth")
+TOLERANCE = 2  # frames
+AGREEMENT = 0.6  # least correlation of mouth and loudness
+
+
+@dataclass(frozen=True, slots=True)
+class SeenThing:
+    """One thing of a clip. `touches` are frames in which it is at the ground, if it bounces."""
+
+    colour: str
+    shape: str
+    motion: Motion
+    touches: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that is measured in a clip, whatever was asked for; `clicks` are in frames, `mouth_lag` is None where mouth
+    and loudness do not agree."""
+
+    things: tuple[SeenThing, ...]
+    tones: frozenset[str]
+    clicks: tuple[float, ...]
+    mouth_lag: int | None
+
+
+def look(clip: Watched) -> Seen:
+    """Measure a clip."""
+    found = sprites(clip.frames)
+    things = []
+    for sprite in found:
+        track = seen_track(sprite.mask)
+        motion = motion_of(track)
+        lowest = tuple(int(frame) for frame in touches(track)) if motion is Motion.BOUNCE else ()
+        things.append(SeenThing(sprite.colour, shape_of(sprite.mask), motion, lowest))
+    clicked = tuple(float(time) * FRAMES_PER_SECOND for time in clicks(clip.sound))
+    mouth_lag = _mouth_lag(clip, found[0].mask) if found else None
+    return Seen(tuple(things), frozenset(tones(clip.sound)), clicked, mouth_lag)
+
+
+def judge(seen: Seen, scene: Scene, num_frames: int) -> dict[str, list[bool]]:
+    """Which criteria are met, one answer a thing for colour, shape and direction, at most one a clip for the rest."""
+    answers: dict[str, list[bool]] = {name: [] for name in CRITERIA}
+    if scene.face:
+        answers["colour"].append([thing.colour for thing in seen.things[:1]] == [scene.face.colour])
+        answers["mouth"].append(seen.mouth_lag is not None and abs(seen.mouth_lag) <= TOLERANCE)
+        return answers
+    by_colour = {thing.colour: thing for thing in seen.things[: len(scene.things)]}
+    for wanted in scene.things:
+        # a thing of a wrong colour is still looked at: it is the one that no other thing claims
+        spare = [one for name, one in by_colour.items() if name not in {thing.colour for thing in scene.things}]
+        thing = by_colour.get(wanted.colour) or (spare[0] if spare else None)
+        answers["colour"].append(wanted.colour in by_colour)
+        answers["shape"].append(thing is not None and thing.shape == wanted.shape)
+        answers["direction"].append(thing is not None and thing.motion is wanted.motion)
+    answers["tone"].append(seen.tones == {one.shape for one in scene.things if one.motion is not Motion.STILL})
+    drawn = sorted(frame for thing in seen.things for frame in thing.touches)
+    if any(thing.motion is Motion.BOUNCE for thing in scene.things):
+        answers["clicks"].append(bool(drawn) and in_step(drawn, seen.clicks, num_frames))
+    return answers
+
+
+def in_step(drawn: Iterable[float], heard: Iterable[float], num_frames: int) -> bool:
+    """Whether each drawn touch has its click within two frames, and each click its touch; those near the clip's ends
+    may lack theirs."""
+    touched, clicked = np.array(list(drawn), dtype=float), np.array(list(heard), dtype=float)
+    return _all_near(touched, clicked, num_frames) and _all_near(clicked, touched, num_frames)
+
+
+def tally(answers: Iterable[dict[str, list[bool]]]) -> dict[str, Tally]:
+    """Counts over many clips."""
+    total = {name: Tally() for name in CRITERIA}
+    for one in answers:
+        for name, right in one.items():
+            for each in right:
+                total[name].add(each)
+    return total
+
+
+def _all_near(these: NDArray[np.float64], others: NDArray[np.float64], num_frames: int) -> bool:
+    inner = these[(these > TOLERANCE) & (these < num_frames - 1 - TOLERANCE)]
+    return all(len(others) > 0 and np.abs(others - one).min() <= TOLERANCE for one in inner)
+
+
+def _mouth_lag(clip: Watched, face: NDArray[np.bool_]) -> int | None:
+    best, agreement = lag(opening(clip.frames, face), loudness(clip.sound, len(clip.frames)))
+    return best if agreement >= AGREEMENT else None

@@ -1,0 +1,60 @@
+"""Finds things by their hue: backgrounds have next to none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.embedded.world.palette import COLOURS
+
+CHROMA = 72  # largest minus smallest channel; backgrounds stay below 30
+SECOND_SHARE = 0.06  # of the largest thing's pixels
+PRESENT_SHARE = 0.5  # of the frames
+PRESENT_PIXELS = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sprite:
+    """A thing that was seen: the name of its colour and its pixels, bool [F, H, W]."""
+
+    colour: str
+    mask: NDArray[np.bool_]
+
+
+def hues(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Hue in degrees of RGB pixels [..., 3]; nan where there is next to no colour."""
+    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
+    angle = np.degrees(np.arctan2(np.float32(np.sqrt(3)) * (green - blue), 2 * red - green - blue)) % 360
+    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return np.where(chroma > CHROMA, angle, np.float32(np.nan)).astype(np.float32)
+
+
+def sprites(frames: NDArray[np.uint8], most: int = 2) -> list[Sprite]:
+    """The things in frames uint8 [F, H, W, 3], largest first, at most `most` of them, of different colours."""
+    nearest = _nearest_colours(frames)
+    counts = [int(np.sum(nearest == place)) for place in range(len(COLOURS))]
+    found = []
+    for place in np.argsort(counts)[::-1][:most]:
+        mask = nearest == place
+        if counts[place] < SECOND_SHARE * max(counts) or not _present(mask):
+            break
+        found.append(Sprite(tuple(COLOURS)[place], mask))
+    return found
+
+
+def _nearest_colours(frames: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Index of the nearest colour by hue for each pixel, -1 for pixels without hue."""
+    nearest = np.full(frames.shape[:-1], -1, dtype=np.int8)
+    known = hues(np.array(list(COLOURS.values())))
+    for frame, answer in zip(frames, nearest, strict=True):
+        angle = hues(frame)
+        coloured = np.isfinite(angle)
+        apart = np.abs((angle[coloured][:, None] - known + 180) % 360 - 180)
+        answer[coloured] = apart.argmin(axis=1)
+    return nearest
+
+
+def _present(mask: NDArray[np.bool_]) -> bool:
+    return bool(np.mean(mask.sum(axis=(1, 2)) >= PRESENT_PIXELS) >= PRESENT_SHARE)
