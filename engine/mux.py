@@ -1,25 +1,27 @@
-"""Writes frames and sound as an MP4: H.264 High yuv420p and AAC-LC, at 25 frames a second, of an exact length.
+"""Writes frames and sound as an MP4 of an exact length: H.264 High yuv420p and AAC-LC.
 
-Frames go through the encoder one by one: centre-crop to the output's aspect, enlarge, encode.
+Frames are taken, and can be made, one by one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.codecs.base import SOUND_RATE
+from engine.resample import resample
 from hhray.geometry import FRAMES_PER_SECOND, ClipGeometry, Size
 
 BT709 = 1
@@ -28,31 +30,52 @@ AUDIO_BITS_PER_SECOND = 160_000
 ENCODER = {"preset": "veryfast", "crf": "20", "profile": "high"}
 
 
-def write_clip(
-    path: Path, frames: Tensor, sound: Tensor, geometry: ClipGeometry, sample_rate: int, threads: int
-) -> int:
-    """Write a clip of exactly `geometry.duration` seconds and `geometry.output` pixels.
+def write_mp4(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    sound: NDArray[np.float32],
+    size: Size,
+    frames_per_second: int,
+    sample_rate: int,
+    threads: int,
+) -> None:
+    """Write a file with exactly these frames and samples.
 
     Args:
         path: the file; replaced if it exists.
-        frames: uint8 RGB [F, H, W, 3], at least `geometry.num_frames` of them; later ones are dropped.
-        sound: float32 stereo [2, N] at 51,200 Hz, at least as long; the rest is dropped.
-        sample_rate: of the file's sound, in Hz.
+        frames: uint8 RGB [H, W, 3] of `size`, taken one by one.
+        sound: float32 stereo [2, N] at `sample_rate` Hz, of the same length in seconds.
         threads: of the video encoder.
-
-    Returns:
-        Audio samples written, per channel.
     """
-    num_samples = sample_rate * geometry.duration
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        video = _video_stream(container, geometry.output, threads)
+        video = _video_stream(container, size, frames_per_second, threads)
         audio = container.add_stream("aac", rate=sample_rate, layout="stereo", bit_rate=AUDIO_BITS_PER_SECOND)
-        _write_audio(container, audio, _resampled(sound, sample_rate, num_samples), sample_rate)
-        _write_video(container, video, frames[: geometry.num_frames].numpy(), geometry.output)
+        _write_audio(container, audio, np.ascontiguousarray(sound), sample_rate)
+        _write_video(container, video, frames, frames_per_second)
+
+
+def write_clip(
+    path: Path, frames: Tensor, sound: Tensor, geometry: ClipGeometry, sample_rate: int, threads: int
+) -> int:
+    """Write a generated clip of whole seconds; engine.clip.Clip.save is the general way. Returns samples written."""
+    num_samples = sample_rate * geometry.duration
+    heard = resample(sound, SOUND_RATE, sample_rate)[:, :num_samples]
+    shown = (enlarged(pixels.numpy(), geometry.output) for pixels in frames[: geometry.num_frames])
+    write_mp4(path, shown, heard.numpy(), geometry.output, FRAMES_PER_SECOND, sample_rate, threads)
     return num_samples
 
 
-def centre_crop(frames: np.ndarray, size: Size) -> np.ndarray:
+def enlarged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """A frame [H', W', 3] cropped about its centre to the aspect of `size` and enlarged or reduced to it: [H, W, 3]."""
+    cropped = np.ascontiguousarray(centre_crop(pixels, size))
+    if cropped.shape[:2] == (size.height, size.width):
+        return cropped
+    picture = VideoFrame.from_ndarray(cropped, format="rgb24")
+    resized = picture.reformat(width=size.width, height=size.height, interpolation=Interpolation.BICUBIC)
+    return np.asarray(resized.to_ndarray(), np.uint8)
+
+
+def centre_crop(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """The largest centred part of frames [..., H, W, 3] that has the aspect of `size`, to the nearest pixel."""
     height, width = frames.shape[-3:-1]
     kept_width = min(width, round(height * size.aspect))
@@ -61,8 +84,8 @@ def centre_crop(frames: np.ndarray, size: Size) -> np.ndarray:
     return frames[..., top : top + kept_height, left : left + kept_width, :]
 
 
-def _video_stream(container: OutputContainer, size: Size, threads: int) -> VideoStream:
-    stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=ENCODER)
+def _video_stream(container: OutputContainer, size: Size, frames_per_second: int, threads: int) -> VideoStream:
+    stream = container.add_stream("libx264", rate=frames_per_second, options=ENCODER)
     stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
     context = stream.codec_context
     context.thread_count = threads
@@ -71,33 +94,23 @@ def _video_stream(container: OutputContainer, size: Size, threads: int) -> Video
     return stream
 
 
-def _write_video(container: OutputContainer, stream: VideoStream, frames: np.ndarray, size: Size) -> None:
-    for index, pixels in enumerate(centre_crop(frames, size)):
-        picture = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
-            width=size.width,
-            height=size.height,
+def _write_video(
+    container: OutputContainer, stream: VideoStream, frames: Iterable[NDArray[np.uint8]], frames_per_second: int
+) -> None:
+    for index, pixels in enumerate(frames):
+        picture = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC,
         )
-        picture.pts, picture.time_base = index, Fraction(1, FRAMES_PER_SECOND)
+        picture.pts, picture.time_base = index, Fraction(1, frames_per_second)
         container.mux(stream.encode(picture))
     container.mux(stream.encode())
 
 
-def _write_audio(container: OutputContainer, stream: AudioStream, sound: np.ndarray, sample_rate: int) -> None:
+def _write_audio(container: OutputContainer, stream: AudioStream, sound: NDArray[np.float32], sample_rate: int) -> None:
     frame = AudioFrame.from_ndarray(sound, format="fltp", layout="stereo")
     frame.sample_rate, frame.pts, frame.time_base = sample_rate, 0, Fraction(1, sample_rate)
     container.mux(stream.encode(frame))
     container.mux(stream.encode())
-
-
-def _resampled(sound: Tensor, sample_rate: int, num_samples: int) -> np.ndarray:
-    """Stereo [2, num_samples] at the new rate; a tail the resampler leaves short is filled with silence."""
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(sound.numpy()), format="fltp", layout="stereo")
-    frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
-    resampler = AudioResampler(format="fltp", layout="stereo", rate=sample_rate)
-    parts = [part.to_ndarray() for part in (*resampler.resample(frame), *resampler.resample(None))]
-    whole = np.concatenate(parts, axis=1)[:, :num_samples]
-    return np.pad(whole, ((0, 0), (0, num_samples - whole.shape[1])))

@@ -51,7 +51,7 @@ def probe_video(path: Path, *, memory_bytes: int = DEFAULT_MEMORY_BYTES, seconds
     Raises:
         MediaError: UnsupportedFileFormat (no MP4 or MOV, damaged, no picture) or TooLarge (pixels, memory, time).
     """
-    order = {"task": "probe", "path": str(path), "kinds": VIDEO_KINDS}
+    order = {"task": "probe", "path": str(path.absolute()), "kinds": VIDEO_KINDS}
     answer = ask("the video", order, Limits(memory_bytes, seconds))
     try:
         size = Size(int(answer["width"]), int(answer["height"]))
@@ -101,7 +101,7 @@ def read_video(
     num_bytes = math.prod(shape)
     limit = max(num_bytes, round(num_frames / FRAMES_PER_SECOND * MAX_SOUND_RATE) * MAX_SAMPLE_BYTES)
     with _scratch(scratch_dir) as folder:
-        order = {"task": "video", "path": str(path), "kinds": VIDEO_KINDS, "num_frames": num_frames}
+        order = {"task": "video", "path": str(path.absolute()), "kinds": VIDEO_KINDS, "num_frames": num_frames}
         order |= {"width": size.width, "height": size.height}
         order |= {"frames": str(folder / "frames"), "sound": str(folder / "sound")}
         answer = ask("the video", order, Limits(memory_bytes, seconds, limit))
@@ -133,7 +133,7 @@ def read_sound(
     damaged = f"the sound cannot be read; send an undamaged {SOUND_KINDS}"
     limit = math.ceil(max_seconds * MAX_SOUND_RATE) * MAX_SAMPLE_BYTES
     with _scratch(scratch_dir) as folder:
-        order = {"task": "sound", "path": str(path), "kinds": SOUND_KINDS, "max_seconds": max_seconds}
+        order = {"task": "sound", "path": str(path.absolute()), "kinds": SOUND_KINDS, "max_seconds": max_seconds}
         order |= {"sound": str(folder / "sound")}
         answer = ask("the sound", order, Limits(memory_bytes, seconds, limit))
         shape = _count(answer, "channels", 2), _count(answer, "num_samples", limit)

@@ -173,15 +173,16 @@ class ClipGeometry:
         return self.output.run().latent_grid(self.latent_frames)
 
 
-def frames_at_24(duration: int) -> tuple[int, ...]:
-    """Which of a clip's 25 s frames make the 24 s frames of the same clip at 24 frames a second.
+def frames_at_24(num_frames: int) -> tuple[int, ...]:
+    """Which of a clip's frames, 25 a second, make the same clip at 24 frames a second.
 
     The network makes 25 frames a second and sound in step with them. At 24, each moment shows the frame nearest to it:
     frame k is shown at k / 24 s and was made for a time at most half a frame (20 ms) away. So one frame of every second
     is left out, the one in its middle, and the sound is untouched: it stays in step and in pitch, which slowing both by
-    4 % would not keep (model specification 7).
+    4 % would not keep (model specification 7). A clip of no whole seconds ends within half a frame of its sound.
     """
-    return tuple((2 * FRAMES_PER_SECOND * k + 24) // 48 for k in range(24 * duration))
+    shown = round(num_frames * 24 / FRAMES_PER_SECOND)
+    return tuple((2 * FRAMES_PER_SECOND * k + 24) // 48 for k in range(shown))
 
 
 def nearest_ratio(size: Size) -> Ratio:

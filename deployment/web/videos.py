@@ -19,6 +19,7 @@ from deployment.web.services import Services, request_id_of
 from hhray.capabilities import Capabilities
 from hhray.errors import InvalidApiKey, InvalidParameter, Throttled
 from hhray.request import ClipRequest, Media
+from hhray.settings import EngineSettings
 from hhray.tasks import NewTask, Task
 
 logger = logging.getLogger("ray.serve")
@@ -69,6 +70,7 @@ def _create(services: Services, caller: Caller, request: Request, body: bytearra
     if body is None:
         raise dashscope.body_too_large()
     call = dashscope.parse_create(body, services.settings.media)
+    _check_offer(services.settings.engine, call.request)
     _check_capabilities(services.served.capabilities, call.request)
     idempotency_key = dashscope.parse_idempotency_key(request.headers.get("idempotency-key"))
     _check_backlog(services)
@@ -79,6 +81,19 @@ def _create(services: Services, caller: Caller, request: Request, body: bytearra
     else:
         services.intake.wake()
     return JSONResponse(dashscope.render_created(task, request_id_of(request)))
+
+
+def _check_offer(engine: EngineSettings, clip: ClipRequest) -> None:
+    """What the operator offers may be less than the menu: the memory of the engines was planned for it."""
+    if clip.resolution not in engine.tiers:
+        raise InvalidParameter(
+            f"parameters.resolution: this server offers {', '.join(engine.tiers)}, got {clip.resolution.value}."
+        )
+    if clip.duration > engine.max_seconds:
+        raise InvalidParameter(
+            f"parameters.duration: this server offers clips of at most {engine.max_seconds} seconds, "
+            f"got {clip.duration}."
+        )
 
 
 def _check_capabilities(capabilities: Capabilities, clip: ClipRequest) -> None:

@@ -19,12 +19,16 @@ CHUNK_FRAMES = 16
 
 
 class AveragingVideoCodec:
-    """See the module's docstring; satisfies VideoCodec."""
+    """See the module's docstring; satisfies VideoCodec and SourceVideoEncoder."""
 
     def encode(self, picture: Tensor) -> Tensor:
         """[3, H, W] in [-1, 1] -> [48, 1, H / 16, W / 16]."""
-        cells = F.avg_pool2d(picture, CELL)
-        return CONTRAST * F.pixel_unshuffle(cells, SUBGRID)[:, None]
+        return self.encode_video(picture[:, None])
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """[3, 4 (T - 1) + 1, H, W] in [-1, 1] -> [48, T, H / 16, W / 16]; latent i is frame 4 i, as decode shows it."""
+        cells = F.avg_pool2d(video[:, ::TEMPORAL_STRIDE].transpose(0, 1), CELL)
+        return CONTRAST * F.pixel_unshuffle(cells, SUBGRID).transpose(0, 1)
 
     def decode(self, latent: Tensor) -> Tensor:
         """[48, T, h, w] -> uint8 [4 (T - 1) + 1, 16 h, 16 w, 3], some frames at a time to bound memory."""

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from hhray.model_size import preset
+from mode_clips import SOURCE_SECONDS, TONE, MediaServer, frames_and_sound, make, write_pictures, write_video
 from server_process import ServerProcess
 from tiny_release import write_tiny_release
-
-SOURCE_SECONDS, SOURCE_RATE, TONE = 3.4, 30, 440
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures and a video that clients refer to."""
     folder = tmp_path_factory.mktemp("files")
-    for name, left, right in (("one.png", (200, 40, 40), (40, 40, 200)), ("two.png", (40, 200, 40), (20, 20, 20))):
-        picture = np.zeros((480, 480, 3), np.uint8)
-        picture[:, :240], picture[:, 240:] = left, right
-        Image.fromarray(picture).save(folder / name)
+    write_pictures(folder)
     write_video(folder / "source.mp4")
     return folder
 
 
 @pytest.fixture(scope="module")
 def media_url(files: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(files)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with MediaServer(files) as media:
+        yield media.url
 
 
 @pytest.fixture(scope="module")
@@ -65,50 +47,6 @@ def modes_server(tmp_path_factory: pytest.TempPathFactory, media_url: str) -> It
     server.start()
     yield server
     assert server.stop() == 0, server.log_tail()
-
-
-def write_video(path: Path) -> None:
-    """A white bar that moves over grey, 480x360 at 30 frames a second, and a tone of 440 Hz."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=SOURCE_RATE)
-        video.width, video.height, video.pix_fmt = 480, 360, "yuv420p"
-        sound = container.add_stream("aac", rate=44100, layout="stereo")
-        for index in range(round(SOURCE_SECONDS * SOURCE_RATE)):
-            pixels = np.full((360, 480, 3), 60, np.uint8)
-            pixels[:, 4 * index : 4 * index + 60] = 250
-            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(video.encode())
-        time = np.arange(round(SOURCE_SECONDS * 44100)) / 44100
-        wave = np.repeat(0.4 * np.sin(2 * np.pi * TONE * time)[None], 2, 0).astype(np.float32)
-        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
-        frame.sample_rate = 44100
-        container.mux(sound.encode(frame))
-        container.mux(sound.encode())
-
-
-def make(server: ServerProcess, path: Path, model: str, prompt: str, **options: Any) -> tuple[dict[str, Any], Path]:
-    """A clip through the official client: its whole answer, and the file."""
-    import dashscope
-    from dashscope import VideoSynthesis
-    from dashscope.api_entities.http_request import close_shared_sync_session
-
-    dashscope.base_http_api_url = f"{server.url}/api/v1"
-    answer = VideoSynthesis.call(api_key="any", model=f"happyhorse-{model}", prompt=prompt, seed=7, **options)
-    close_shared_sync_session()
-    assert answer.status_code == 200, answer
-    assert answer.output.task_status == "SUCCEEDED", answer
-    response = httpx.get(answer.output.video_url)
-    path.write_bytes(response.content)
-    with server.client() as client:
-        return client.get(answer.output.task_id).raw, path
-
-
-def frames_and_sound(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with av.open(str(path)) as container:
-        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    with av.open(str(path)) as container:
-        sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
-    return frames, sound
 
 
 def assert_starts_with(frames: np.ndarray, picture: Path) -> None:

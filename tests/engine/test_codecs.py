@@ -8,6 +8,7 @@ import torch
 from engine.codecs.additive import AdditiveAudioCodec
 from engine.codecs.averaging import AveragingVideoCodec
 from engine.codecs.bytewise import BytewiseTextEncoder
+from hhray.errors import MediaError
 
 
 def noise(*shape):
@@ -42,6 +43,52 @@ def test_frames_run_linearly_from_one_latent_to_the_next():
     latent = torch.stack([torch.full((48, 2, 2), -1.0), torch.full((48, 2, 2), 1.0)], dim=1)
     levels = AveragingVideoCodec().decode(latent)[:, 0, 0, 0].tolist()
     assert levels == [64, 96, 128, 159, 191]
+
+
+def test_an_encoded_video_is_itself_again_at_every_fourth_frame():
+    rows, columns = torch.linspace(-1, 1, 64)[:, None], torch.linspace(-1, 1, 96)[None]
+    times = torch.linspace(-1, 1, 13)[:, None, None]
+    video = torch.stack([times * rows * columns, (times + rows + 0 * columns) / 2, times.expand(13, 64, 96)])
+    codec = AveragingVideoCodec()
+    latent = codec.encode_video(video)
+    assert latent.shape == (48, 4, 4, 6)
+    assert torch.equal(latent[:, 2:3], codec.encode(video[:, 8]))
+    back = codec.decode(latent).permute(3, 0, 1, 2) / 127.5 - 1
+    assert back.shape == video.shape
+    assert (back - video)[:, ::4].abs().max() < 0.08
+
+
+def relative(error, signal):
+    return (error.norm() / signal.norm()).item()
+
+
+def test_encoded_sound_decodes_to_the_same_sound():
+    codec, drawn = AdditiveAudioCodec(), torch.Generator().manual_seed(0)
+    latent = noise(64, 30)
+    sound = codec.decode(latent)
+    again = codec.encode(sound, 51_200, drawn)
+    assert again.shape == (64, 30)
+    assert (again - latent).abs().median() < 0.01
+    assert relative(codec.decode(again) - sound, sound) < 0.01
+    assert torch.equal(codec.encode(sound, 51_200, drawn), again)
+
+
+def test_sound_of_another_rate_and_mono_are_followed():
+    codec, drawn = AdditiveAudioCodec(), torch.Generator().manual_seed(0)
+    seconds = torch.arange(44_100, dtype=torch.float64) / 44_100
+    tone = torch.sin(2 * torch.pi * 400 * seconds + 1).float()[None] * (seconds > 0.5) * 0.05
+    latent = codec.encode(tone, 44_100, drawn)
+    assert latent.shape == (64, 25)
+    tones_of_400_hz = (400 // 25 - 4) // 2
+    assert latent[:, 14:24].argmax(0).unique().tolist() == [tones_of_400_hz]
+    assert latent[tones_of_400_hz, 14:24].min() > latent[tones_of_400_hz, :12].max() + 1
+    both = codec.encode(tone.expand(2, -1), 44_100, drawn)
+    assert torch.equal(both, latent)
+
+
+def test_sound_shorter_than_a_latent_is_refused():
+    with pytest.raises(MediaError, match="1/25 s"):
+        AdditiveAudioCodec().encode(torch.zeros(1, 2047), 51_200, torch.Generator())
 
 
 def test_sound_is_stereo_never_silent_and_never_clips():

@@ -23,6 +23,7 @@ from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from tiny_release import write_tiny_release
 
+TONE = 500  # Hz: one of those the stand-in codec knows
 SHORT = {"duration": 3, "ratio": "1:1"}
 
 
@@ -57,7 +58,7 @@ def source(tmp_path_factory):
             pixels[:, 4 * index : 4 * index + 40] = 250
             container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(video.encode())
-        wave = np.repeat(0.4 * np.sin(2 * np.pi * 440 * np.arange(153_600) / 48000)[None], 2, 0)
+        wave = np.repeat(0.4 * np.sin(2 * np.pi * TONE * np.arange(153_600) / 48000)[None], 2, 0)
         frame = av.AudioFrame.from_ndarray(wave.astype(np.float32), format="fltp", layout="stereo")
         frame.sample_rate = 48000
         container.mux(sound.encode(frame))
@@ -119,7 +120,7 @@ def test_a_picture_is_the_first_frame_and_gives_the_ratio(pipeline):
 def test_a_sound_drives_the_clip(pipeline, source):
     clip, silent = pipeline(prompt="x", sound=source, **SHORT), pipeline(prompt="x", **SHORT)
     assert not torch.equal(clip.frames, silent.frames)
-    assert _loudest_hertz(clip) == pytest.approx(440, abs=30), "the stand-in codec knows multiples of 50 Hz"
+    assert _loudest_hertz(clip) == pytest.approx(TONE, abs=1)
 
 
 def test_references_that_were_not_trained_fall_back_to_the_first(pipeline):
@@ -143,7 +144,7 @@ def test_an_edit_keeps_length_and_sound(pipeline, source):
     clip = pipeline(prompt="a storm", video=source, keep_sound=True)
     assert tuple(clip.frames.shape) == (80, 320, 320, 3)
     assert "edit" in clip.notice
-    assert _loudest_hertz(clip) == pytest.approx(440, abs=1)
+    assert _loudest_hertz(clip) == pytest.approx(TONE, abs=1)
     assert clip.audio.shape[1] == 153_600
 
 

@@ -16,7 +16,8 @@ def tone(hertz, rate, seconds=0.5):
 
 
 @pytest.mark.parametrize(
-    ("from_rate", "to_rate"), [(51_200, 48_000), (51_200, 44_100), (44_100, 51_200), (8_000, 51_200), (51_199, 48_000)]
+    ("from_rate", "to_rate"),
+    [(51_200, 48_000), (51_200, 44_100), (44_100, 51_200), (8_000, 51_200), (51_199, 48_000), (191_999, 48_000)],
 )
 def test_a_tone_stays_the_same_tone(from_rate, to_rate):
     result, expected = resample(tone(1000, from_rate), from_rate, to_rate), tone(1000, to_rate)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from engine import source_process
 from engine.source_frames import shown_frames
 from engine.source_sound import mixed
 from engine.source_video import VideoFacts, probe_video, read_sound, read_video
@@ -210,8 +213,9 @@ def flash_and_click(rate, second, sound_rate):
     return pictures, sound
 
 
-@pytest.mark.parametrize("rate", [12, 24, 25, Fraction(30000, 1001), 30])
-@pytest.mark.parametrize("sound_rate", [44100, 48000])
+@pytest.mark.parametrize(
+    ("rate", "sound_rate"), [(12, 44100), (24, 48000), (25, 44100), (Fraction(30000, 1001), 48000), (30, 44100)]
+)
 def test_a_flash_and_a_click_stay_together(tmp_path, rate, sound_rate):
     pictures, sound = flash_and_click(rate, 0.8, sound_rate)
     clip = read(write_video(tmp_path / "a.mp4", pictures, rate, sound=sound, sound_rate=sound_rate), num_frames=36)
@@ -274,6 +278,28 @@ def test_a_reader_that_takes_too_long_is_ended(tmp_path):
     with pytest.raises(MediaError, match=r"more than 0\.1 seconds") as caught:
         read(path, size=Size(1280, 720), num_frames=3000, seconds=0.1)
     assert caught.value.code == "BadRequest.TooLarge"
+
+
+def test_a_reader_that_waits_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_process, "START_SECONDS", 0.3)
+    os.mkfifo(tmp_path / "never.mp4")
+    with pytest.raises(MediaError) as caught:
+        probe(tmp_path / "never.mp4", seconds=0.1)
+    assert caught.value.code == "BadRequest.TooLarge"
+
+
+@pytest.mark.parametrize("module", ["this", "engine.no_such_module"])
+def test_a_reader_that_answers_nothing_sensible_is_not_believed(tmp_path, monkeypatch, module):
+    monkeypatch.setattr(source_process, "READER", module)
+    with pytest.raises(MediaError) as caught:
+        probe(write_video(tmp_path / "a.mp4", plain(1), 25))
+    assert caught.value.code == "BadRequest.UnsupportedFileFormat"
+
+
+def test_a_path_may_be_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", plain(2), 25)
+    assert probe(Path("a.mp4")).seconds == pytest.approx(0.08)
 
 
 SOUND_FILES = [

@@ -127,11 +127,19 @@ def test_tokens_of_every_tier_ratio_and_length(row, tier, seconds):
 
 @pytest.mark.parametrize("seconds", DURATIONS)
 def test_24_frames_a_second_leave_out_one_frame_of_25_and_stay_in_step(seconds):
-    chosen = frames_at_24(seconds)
+    chosen = frames_at_24(25 * seconds)
     assert len(chosen) == 24 * seconds
     assert sorted(set(range(25 * seconds)) - set(chosen)) == [25 * second + 12 for second in range(seconds)]
     assert list(chosen) == sorted(set(chosen))
     assert max(abs(k / 24 - frame / 25) for k, frame in enumerate(chosen)) <= 0.5 / 25 + 1e-12
+
+
+@pytest.mark.parametrize("num_frames", [1, 12, 13, 37, 74, 76, 166, 374])
+def test_24_frames_a_second_of_any_length_are_frames_of_the_clip(num_frames):
+    chosen = frames_at_24(num_frames)
+    assert chosen[-1] <= num_frames - 1
+    assert abs(len(chosen) / 24 - num_frames / 25) <= 0.5 / 24
+    assert list(chosen) == sorted(set(chosen))
 
 
 def test_every_output_has_even_sides_as_the_encoder_needs():

@@ -233,3 +233,18 @@ def test_a_long_hostile_prompt_takes_no_time(prompt):
     began = time.process_time()
     assert parsed(R2V, [reference()], prompt=prompt).request.prompt == prompt[:5000]
     assert time.process_time() - began < 0.25
+
+
+def test_only_what_the_operator_offers_is_taken(serve_with):
+    with serve_with(engine={"tiers": ["256P", "720P"], "max_seconds": 5}) as live:
+        for parameters, message in (
+            ({}, "parameters.resolution: this server offers 256P, 720P, got 1080P."),
+            (
+                {"resolution": "256P", "duration": 6},
+                "parameters.duration: this server offers clips of at most 5 seconds",
+            ),
+        ):
+            answer = live.create(body(T2V, parameters=parameters))
+            assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter")
+            assert message in answer.json()["message"]
+        live.create_id(body(T2V, parameters={"resolution": "720P", "duration": 5}))
