@@ -1,7 +1,7 @@
 """`python -m engine.embedded.scores --calibrate`: how well the scorers see true renders, through a real MP4.
 
 Prints each criterion's accuracy with its Wilson interval, beside a control: the same clips judged against the scenes of
-other clips.
+other clips, and with their sound.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from engine.clip import Clip
+from engine.codecs.base import SOUND_RATE
 from engine.embedded.scoring.clip_file import watch
 from engine.embedded.scoring.judge import Seen, judge, look, tally
 from engine.embedded.scoring.wilson import Tally
@@ -22,11 +25,9 @@ from engine.embedded.world.render import render
 from engine.embedded.world.sampling import sample
 from engine.embedded.world.scene import Scene
 from engine.embedded.world.sound import sound
-from engine.mux import write_clip
 from hhray.geometry import ClipGeometry, Ratio, Resolution
 
 SECONDS = 3
-SAMPLE_RATE = 48_000
 Make = Callable[[Scene, int], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -40,32 +41,34 @@ def seen_in_file(scene: Scene, make: Make, folder: Path, resolution: Resolution 
     geometry = ClipGeometry(resolution, Ratio.R16_9, SECONDS)
     frames, heard = make(scene, geometry.audio_latents)
     path = folder / "clip.mp4"
-    write_clip(path, frames, heard, geometry, SAMPLE_RATE, threads=1)
+    Clip(frames, heard, SOUND_RATE, geometry.output, geometry.num_frames).save(path)
     return look(watch(path))
 
 
 def calibrate(num_scenes: int, seed: int, make: Make = true_clip) -> tuple[dict[str, Tally], dict[str, Tally]]:
-    """Counts for held-out scenes, and for the same clips judged against the scenes of other clips of their kind."""
+    """Counts for held-out scenes, and for the same clips with sounds and scenes of others."""
     rng = np.random.default_rng(seed)
     scenes = [sample(rng, unseen=True) for _ in range(num_scenes)]
     with tempfile.TemporaryDirectory() as folder:
         seen = [seen_in_file(scene, make, Path(folder)) for scene in scenes]
     num_frames = SECONDS * 25
     right = tally(judge(one, scene, num_frames) for one, scene in zip(seen, scenes, strict=True))
-    others = _shuffled(scenes, rng)
-    control = tally(judge(one, scene, num_frames) for one, scene in zip(seen, others, strict=True))
+    control = tally(judge(one, scene, num_frames) for one, scene in _shuffled(seen, scenes, rng))
     return right, control
 
 
-def _shuffled(scenes: list[Scene], rng: np.random.Generator) -> list[Scene]:
-    """For each scene another one with as many things."""
-    others = list(scenes)
-    for kind in {(len(scene.things), scene.face is None) for scene in scenes}:
-        places = [place for place, scene in enumerate(scenes) if (len(scene.things), scene.face is None) == kind]
-        places = [int(place) for place in rng.permutation(places)]
-        for place, other in zip(places, places[1:] + places[:1], strict=True):
-            others[place] = scenes[other]
-    return others
+def _shuffled(seen: list[Seen], scenes: list[Scene], rng: np.random.Generator) -> Iterator[tuple[Seen, Scene]]:
+    """Each clip with the sound of another clip and the scene of a third, all with as many things."""
+    for kind in sorted({_kind(scene) for scene in scenes}):
+        places = [int(place) for place in rng.permutation([i for i, one in enumerate(scenes) if _kind(one) == kind])]
+        for place, other, third in zip(places, places[1:] + places[:1], places[2:] + places[:2], strict=True):
+            heard = seen[other]
+            mixed = replace(seen[place], tones=heard.tones, clicks=heard.clicks, loudness=heard.loudness)
+            yield mixed, scenes[third]
+
+
+def _kind(scene: Scene) -> int:
+    return len(scene.things)
 
 
 def main(argv: list[str] | None = None) -> int:

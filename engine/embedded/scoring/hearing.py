@@ -18,11 +18,11 @@ SECOND_TONE = 0.22  # of the loudest tone's amplitude
 CLICK_HZ = 5000.0  # tones and voices end below
 HOP = SOUND_RATE // 200
 CLICK_LEVEL = 0.02  # root mean square of a hop
-CLICK_APART = 0.15  # seconds
+CLICK_APART = 0.06  # seconds
 
 
 def tones(sound: Sound) -> set[str]:
-    """Shapes whose tones are heard in [2, N] at 48 kHz; empty for silence; {""} where the loudest tone is no shape's."""
+    """Shapes whose tones are heard in [2, N] at 48 kHz: none in silence, "" where the loudest tone is no shape's."""
     mono = sound.mean(axis=0)
     if np.sqrt(np.mean(np.square(mono))) < SILENCE:
         return set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,13 @@ from engine.embedded.scoring.path import motion_of, seen_track, touches
 from engine.embedded.scoring.sprites import sprites
 from engine.embedded.scoring.wilson import Tally
 from engine.embedded.world.scene import Motion, Scene
+from engine.embedded.world.voice import openness
 from hhray.geometry import FRAMES_PER_SECOND
 
-CRITERIA = ("colour", "shape", "direction", "tone", "clicks", "mouth")
+CRITERIA = ("colour", "shape", "direction", "tone", "clicks", "mouth", "speech")
 TOLERANCE = 2  # frames
 AGREEMENT = 0.6  # least correlation of mouth and loudness
+SAME_PHRASE = 0.85  # and of the loudness and that of the phrase asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,14 @@ class SeenThing:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that is measured in a clip, whatever was asked for; `clicks` are in frames, `mouth_lag` is None where mouth
-    and loudness do not agree."""
+    """All that is measured in a clip, whatever was asked for; `clicks` are in frames; `mouth` is how far a mouth is
+    open and `loudness` how loud it is, frame by frame."""
 
     things: tuple[SeenThing, ...]
     tones: frozenset[str]
     clicks: tuple[float, ...]
-    mouth_lag: int | None
+    mouth: tuple[float, ...]
+    loudness: tuple[float, ...]
 
 
 def look(clip: Watched) -> Seen:
@@ -54,8 +57,9 @@ def look(clip: Watched) -> Seen:
         lowest = tuple(int(frame) for frame in touches(track)) if motion is Motion.BOUNCE else ()
         things.append(SeenThing(sprite.colour, shape_of(sprite.mask), motion, lowest))
     clicked = tuple(float(time) * FRAMES_PER_SECOND for time in clicks(clip.sound))
-    mouth_lag = _mouth_lag(clip, found[0].mask) if found else None
-    return Seen(tuple(things), frozenset(tones(clip.sound)), clicked, mouth_lag)
+    mouth = tuple(opening(clip.frames, found[0].mask)) if found else (0.0,) * len(clip.frames)
+    loud = tuple(loudness(clip.sound, len(clip.frames)))
+    return Seen(tuple(things), frozenset(tones(clip.sound)), clicked, mouth, loud)
 
 
 def judge(seen: Seen, scene: Scene, num_frames: int) -> dict[str, list[bool]]:
@@ -63,7 +67,9 @@ def judge(seen: Seen, scene: Scene, num_frames: int) -> dict[str, list[bool]]:
     answers: dict[str, list[bool]] = {name: [] for name in CRITERIA}
     if scene.face:
         answers["colour"].append([thing.colour for thing in seen.things[:1]] == [scene.face.colour])
-        answers["mouth"].append(seen.mouth_lag is not None and abs(seen.mouth_lag) <= TOLERANCE)
+        said = openness(scene.face, np.arange(num_frames) / FRAMES_PER_SECOND)
+        answers["mouth"].append(_go_together(seen.mouth, seen.loudness, AGREEMENT))
+        answers["speech"].append(_go_together(said, seen.loudness, SAME_PHRASE))
         return answers
     by_colour = {thing.colour: thing for thing in seen.things[: len(scene.things)]}
     for wanted in scene.things:
@@ -102,6 +108,6 @@ def _all_near(these: NDArray[np.float64], others: NDArray[np.float64], num_frame
     return all(len(others) > 0 and np.abs(others - one).min() <= TOLERANCE for one in inner)
 
 
-def _mouth_lag(clip: Watched, face: NDArray[np.bool_]) -> int | None:
-    best, agreement = lag(opening(clip.frames, face), loudness(clip.sound, len(clip.frames)))
-    return best if agreement >= AGREEMENT else None
+def _go_together(opened: Sequence[float] | NDArray[np.float64], loud: Sequence[float], least: float) -> bool:
+    best, agreement = lag(np.asarray(opened), np.asarray(loud))
+    return abs(best) <= TOLERANCE and agreement >= least

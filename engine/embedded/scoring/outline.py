@@ -16,7 +16,7 @@ TEMPLATE_RADIUS = 40.0
 
 
 def shape_of(mask: NDArray[np.bool_]) -> str:
-    """The shape of bool [F, H, W], "" where there is nothing to see. Frames where it is whole count, if there are any."""
+    """The shape of a mask bool [F, H, W], "" where there is nothing; frames in which it is whole count first."""
     areas = mask.sum(axis=(1, 2))
     whole = ~(mask[:, 0].any(1) | mask[:, -1].any(1) | mask[:, :, 0].any(1) | mask[:, :, -1].any(1))
     order = np.argsort(np.where(whole, areas, areas / mask[0].size))[::-1][:MOST_FRAMES]

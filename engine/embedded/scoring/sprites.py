@@ -24,11 +24,10 @@ class Sprite:
 
 
 def hues(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Hue in degrees of RGB pixels [..., 3]; nan where there is next to no colour."""
-    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
+    """Hue in degrees of RGB pixels [N, 3]."""
+    red, green, blue = pixels.astype(np.float32).T
     angle = np.degrees(np.arctan2(np.float32(np.sqrt(3)) * (green - blue), 2 * red - green - blue)) % 360
-    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return np.where(chroma > CHROMA, angle, np.float32(np.nan)).astype(np.float32)
+    return np.asarray(angle, dtype=np.float32)
 
 
 def sprites(frames: NDArray[np.uint8], most: int = 2) -> list[Sprite]:
@@ -49,9 +48,8 @@ def _nearest_colours(frames: NDArray[np.uint8]) -> NDArray[np.int8]:
     nearest = np.full(frames.shape[:-1], -1, dtype=np.int8)
     known = hues(np.array(list(COLOURS.values())))
     for frame, answer in zip(frames, nearest, strict=True):
-        angle = hues(frame)
-        coloured = np.isfinite(angle)
-        apart = np.abs((angle[coloured][:, None] - known + 180) % 360 - 180)
+        coloured = frame.max(axis=-1) - frame.min(axis=-1) > CHROMA
+        apart = np.abs((hues(frame[coloured])[:, None] - known + 180) % 360 - 180)
         answer[coloured] = apart.argmin(axis=1)
     return nearest
 
