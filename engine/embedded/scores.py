@@ -1,4 +1,4 @@
-"""`python -m engine.embedded.scores --calibrate`: how well the scorers see true renders, through a real MP4.
+"""`python -m engine.embedded.scores --calibrate [--codecs]`: how well the scorers see true renders, through a real MP4.
 
 Prints each criterion's accuracy with its Wilson interval, beside a control: the same clips judged against the scenes of
 other clips, and with their sound.
@@ -18,6 +18,8 @@ import torch
 
 from engine.clip import Clip
 from engine.codecs.base import SOUND_RATE
+from engine.embedded.codecs.sound import SpriteSoundCodec
+from engine.embedded.codecs.video import SpriteVideoCodec
 from engine.embedded.scoring.clip_file import watch
 from engine.embedded.scoring.judge import Seen, judge, look, tally
 from engine.embedded.scoring.wilson import Tally
@@ -34,6 +36,14 @@ Make = Callable[[Scene, int], tuple[torch.Tensor, torch.Tensor]]
 def true_clip(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames uint8 [F, H, W, 3] and sound float32 [2, 2048 F] at 51,200 Hz, as the world has them."""
     return torch.from_numpy(render(scene, num_frames)), torch.from_numpy(sound(scene, 2048 * num_frames))
+
+
+def through_codecs(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same after the small codecs' latents."""
+    frames, heard = true_clip(scene, num_frames)
+    video, audio = SpriteVideoCodec.load(), SpriteSoundCodec()
+    latent = video.encode_video(frames.permute(3, 0, 1, 2) / 127.5 - 1)
+    return video.decode(latent), audio.decode(audio.encode(heard, SOUND_RATE, torch.Generator()))
 
 
 def seen_in_file(scene: Scene, make: Make, folder: Path, resolution: Resolution = Resolution.P256) -> Seen:
@@ -77,8 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--calibrate", action="store_true", required=True, help="score true renders")
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes (200)")
     parser.add_argument("--seed", type=int, default=1, help="of the scenes (1)")
+    parser.add_argument("--codecs", action="store_true", help="through the small codecs as well")
     arguments = parser.parse_args(argv)
-    right, control = calibrate(arguments.scenes, arguments.seed)
+    right, control = calibrate(arguments.scenes, arguments.seed, through_codecs if arguments.codecs else true_clip)
     for name in right:
         sys.stdout.write(f"{name:10} {right[name]!s:42} shuffled: {control[name]}\n")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 SOUND_RATE = 48_000
@@ -25,12 +26,16 @@ class Watched:
 def watch(path: Path) -> Watched:
     """A clip's frames, averaged down to about 128 rows (192 at most), and its sound; for files this project wrote."""
     with av.open(str(path)) as container:
-        frames = np.stack([smaller(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)])
+        frames = np.stack([smaller(_pixels(frame)) for frame in container.decode(video=0)])
     with av.open(str(path)) as container:
         resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
         parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
         parts += [part.to_ndarray() for part in resampler.resample(None)]
     return Watched(frames, np.concatenate(parts, axis=1))
+
+
+def _pixels(frame: VideoFrame) -> NDArray[np.uint8]:
+    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
 def smaller(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

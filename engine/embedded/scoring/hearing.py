@@ -58,4 +58,4 @@ def loudness(sound: Sound, num_frames: int) -> NDArray[np.float64]:
     square = np.square(sound.astype(np.float64)).mean(axis=0)
     framed = np.pad(square, (each // 2, each))[: num_frames * each]
     framed = np.pad(framed, (0, num_frames * each - len(framed)))
-    return np.sqrt(framed.reshape(num_frames, each).mean(axis=1))
+    return np.asarray(np.sqrt(framed.reshape(num_frames, each).mean(axis=1)))

@@ -82,7 +82,7 @@ def contacts(thing: Thing, seconds: float) -> Times:
         return np.empty(0)
     period = BOUNCE_SECONDS[thing.speed]
     times = (np.arange(1, math.ceil(seconds / period) + 2) - thing.start) * period
-    return times[(times > 0) & (times < seconds)]
+    return np.asarray(times[(times > 0) & (times < seconds)], dtype=np.float64)
 
 
 def sounding(thing: Thing, times: Times) -> NDArray[np.bool_]:

@@ -39,4 +39,5 @@ def background(name: str, size: Size) -> NDArray[np.float32]:
         second = (rows[:, None] + columns) % 2
     else:
         second = np.broadcast_to(columns % 2 if name == "striped" else 0, (size.height, size.width))
-    return np.array(BACKGROUNDS[name], dtype=np.float32)[second]
+    picture: NDArray[np.float32] = np.array(BACKGROUNDS[name], dtype=np.float32)[second]
+    return picture

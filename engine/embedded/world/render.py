@@ -23,9 +23,9 @@ INK = (25, 18, 22)
 EYE_WHITE = (250, 250, 250)
 
 
-def render(scene: Scene, num_frames: int, size: Size = NATIVE) -> NDArray[np.uint8]:
-    """Frames uint8 RGB [num_frames, H, W, 3] at 25 a second."""
-    times = np.arange(num_frames) / FRAMES_PER_SECOND
+def render(scene: Scene, num_frames: int, size: Size = NATIVE, first: int = 0) -> NDArray[np.uint8]:
+    """Frames uint8 RGB [num_frames, H, W, 3] at 25 a second, from frame `first` on."""
+    times = np.arange(first, first + num_frames) / FRAMES_PER_SECOND
     empty = background(scene.background, size)
     frames = np.repeat(np.round(empty).astype(np.uint8)[None], num_frames, axis=0)
     paths = [(thing, track(thing, times, size.aspect)) for thing in scene.things]

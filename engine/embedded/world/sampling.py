@@ -64,7 +64,7 @@ def sample_thing(
 ) -> Thing:
     """A thing of a combination that is held out or, without `unseen`, is not."""
     while True:
-        shape, colour, motion = (_one(rng, names) for names in (SHAPES, COLOUR_NAMES, motions))
+        shape, colour, motion = _one(rng, SHAPES), _one(rng, COLOUR_NAMES), _one(rng, motions)
         if held_out(shape, colour, motion) == unseen:
             break
     speed, bulk = _one(rng, tuple(Speed)), _one(rng, tuple(Bulk))

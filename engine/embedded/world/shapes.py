@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 
 SQUARE_HALF = 0.84
 TRIANGLE_INNER = 0.5
@@ -28,17 +28,17 @@ def _ball(x: Field, y: Field) -> Field:
 
 
 def _square(x: Field, y: Field) -> Field:
-    return np.maximum(np.abs(x), np.abs(y)) - SQUARE_HALF
+    return np.asarray(np.maximum(np.abs(x), np.abs(y)) - SQUARE_HALF)
 
 
 def _triangle(x: Field, y: Field) -> Field:
     side = np.float32(np.sqrt(3) / 2) * np.abs(x) - y / 2
-    return np.maximum(side, y) - TRIANGLE_INNER
+    return np.asarray(np.maximum(side, y) - TRIANGLE_INNER)
 
 
 def _diamond(x: Field, y: Field) -> Field:
     wide, high = DIAMOND
-    return (np.abs(x) * high + np.abs(y) * wide - wide * high) / np.float32(np.hypot(wide, high))
+    return np.asarray((np.abs(x) * high + np.abs(y) * wide - wide * high) / np.hypot(wide, high))
 
 
 def _star(x: Field, y: Field) -> Field:
@@ -49,7 +49,8 @@ def _star(x: Field, y: Field) -> Field:
     along, across = reach * np.cos(angle), reach * np.sin(angle)
     inner_along, inner_across = STAR_INNER * np.cos(sector / 2), STAR_INNER * np.sin(sector / 2)
     edge = np.array([1 - inner_along, inner_across])
-    return ((along - 1) * edge[1] + across * edge[0]) / np.float32(np.hypot(*edge))
+    distance: Field = ((along - 1) * edge[1] + across * edge[0]) / np.hypot(*edge)
+    return distance
 
 
 def _heart(x: Field, y: Field) -> Field:
@@ -61,7 +62,7 @@ def _heart(x: Field, y: Field) -> Field:
     right = np.abs(x)
     lobe = np.hypot(right - across, y - down) - radius
     body = np.maximum(right * normal[0] + (y - HEART_TIP) * normal[1], down + radius * normal[1] - y)
-    return np.minimum(lobe, body)
+    return np.asarray(np.minimum(lobe, body))
 
 
 def _ring(x: Field, y: Field) -> Field:
@@ -70,7 +71,7 @@ def _ring(x: Field, y: Field) -> Field:
 
 def _cross(x: Field, y: Field) -> Field:
     right, down = np.abs(x), np.abs(y)
-    return np.maximum(np.minimum(right, down) - BAR_HALF, np.maximum(right, down) - 1)
+    return np.asarray(np.maximum(np.minimum(right, down) - BAR_HALF, np.maximum(right, down) - 1))
 
 
 OUTLINES: dict[str, Callable[[Field, Field], Field]] = {
@@ -97,8 +98,7 @@ BOTTOMS = {
 }
 
 
-def coverage(shape: str, x: Field, y: Field, radius: float) -> Field:
+def coverage(shape: str, x: Field, y: Field, radius: float) -> NDArray[np.float32]:
     """Share of each pixel inside the shape: float32 in [0, 1]; `x`, `y` and `radius` are in pixels."""
     distance = OUTLINES[shape](x / np.float32(radius), y / np.float32(radius)) * radius
-    inside: Field = np.clip(0.5 - distance, 0, 1).astype(np.float32)
-    return inside
+    return np.asarray(np.clip(0.5 - distance, 0, 1), dtype=np.float32)

@@ -56,7 +56,7 @@ def _heard(thing: Thing, times: NDArray[np.float64], aspect: float) -> NDArray[n
         click = _click()[: len(times) - start]
         mono[start : start + len(click)] += CLICK_LOUDNESS * path.radius[0] * click
     sides = _sides(np.clip(path.x / aspect, 0, 1))
-    return mono * np.stack([np.interp(times, control, side) for side in sides])
+    return np.asarray(mono * np.stack([np.interp(times, control, side) for side in sides]))
 
 
 def _sides(place: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,4 +69,4 @@ def _click() -> NDArray[np.float64]:
     """A burst of high noise that dies away."""
     noise = np.random.default_rng(SEED).normal(size=round(CLICK_SECONDS * SAMPLE_RATE) + 1)
     high = np.diff(noise) / np.sqrt(2)
-    return high * np.exp(-np.arange(len(high)) / SAMPLE_RATE / CLICK_DECAY)
+    return np.asarray(high * np.exp(-np.arange(len(high)) / SAMPLE_RATE / CLICK_DECAY))

@@ -72,8 +72,9 @@ def _within(face: Face, times: Samples) -> Samples:
 def _sung(vowel: str, pitch: float, times: Samples) -> Samples:
     """Harmonics of `pitch`; their powers add up to that of a full sine."""
     frequencies = pitch * np.arange(1, HARMONICS + 1)
-    weights = sum(1 / (1 + ((frequencies - formant) / 120) ** 2) for formant in FORMANTS[vowel]) + 0.05
-    weights = weights / np.linalg.norm(weights)
+    first, second = (1 / (1 + ((frequencies - formant) / 120) ** 2) for formant in FORMANTS[vowel])
+    weights = first + second + 0.05
+    weights /= np.linalg.norm(weights)
     waves = np.sin(2 * np.pi * frequencies[:, None] * times + np.arange(HARMONICS)[:, None] ** 2)
     return np.asarray(weights @ waves)
 

@@ -1,0 +1,140 @@
+"""Trains the video codec: the basis from the covariance of blocks, then the refiner on crops around things.
+
+Every batch is drawn from its own step's number, so that a run that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.embedded.codecs.blocks import BLOCK, Basis, blocks_of, principal_basis
+from engine.embedded.codecs.refiner import Refiner, linear_frames
+from engine.embedded.world.motion import track
+from engine.embedded.world.render import face_centre, render
+from engine.embedded.world.sampling import sample
+from engine.embedded.world.scene import NATIVE, Scene
+from hhray.geometry import FRAMES_PER_SECOND, SPATIAL_STRIDE, TEMPORAL_STRIDE
+
+BASIS_SCENES, BASIS_FRAMES = 400, 13
+EVENNESS = 0.75
+CROP = 6  # latents on a side
+CROP_TIME = 5  # latent frames
+BATCH = 3
+LONGEST = 77  # frames of a scene from which crops are taken
+WARM_UP = 100
+NOISE = 0.1  # the most that is added to latents, so that decoding forgives those of a network
+STATE = "training.pt"
+
+
+def fit_basis(seed: int) -> Basis:
+    """The basis, from blocks of random scenes; rounded as it will be saved."""
+    rng = np.random.default_rng([seed, 0])
+    second, first, count = torch.zeros(BLOCK, BLOCK, dtype=torch.float64), torch.zeros(BLOCK, dtype=torch.float64), 0
+    for _ in range(BASIS_SCENES):
+        start = int(rng.integers(LONGEST - BASIS_FRAMES))
+        blocks = blocks_of(_video(sample(rng), start, BASIS_FRAMES)).flatten(0, 2)
+        second += (blocks.T @ blocks).double()
+        first += blocks.double().sum(0)
+        count += len(blocks)
+    mean = first / count
+    basis = principal_basis(mean, second / count - torch.outer(mean, mean), EVENNESS)
+    return Basis(basis.mean.half().float(), basis.directions.half().float(), basis.scales)
+
+
+def crops(seed: int, step: int) -> Tensor:
+    """A batch of video around things: float32 [B, 3, 4 (T - 1) + 1, H, W] in [-1, 1]."""
+    rng = np.random.default_rng([seed, 1, step])
+    num_frames, side = TEMPORAL_STRIDE * (CROP_TIME - 1) + 1, CROP * SPATIAL_STRIDE
+    batch = []
+    for _ in range(BATCH):
+        scene, start = sample(rng), int(rng.integers(LONGEST - num_frames))
+        x, y = _centre(scene, (start + num_frames / 2) / FRAMES_PER_SECOND, rng)
+        corner = [
+            int(np.clip(round(at * NATIVE.height + rng.integers(-24, 25) - side / 2), 0, limit - side))
+            for at, limit in ((y, NATIVE.height), (x, NATIVE.width))
+        ]
+        batch.append(_video(scene, start, num_frames)[:, :, corner[0] :, corner[1] :][:, :, :side, :side])
+    return torch.stack(batch)
+
+
+@dataclass(slots=True)
+class Training:
+    """A run: its refiner, optimiser and the steps made."""
+
+    basis: Basis
+    seed: int
+    num_steps: int
+    refiner: Refiner
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+    @classmethod
+    def start(cls, seed: int, num_steps: int) -> Training:
+        torch.manual_seed(seed)
+        refiner = Refiner()
+        optimiser = torch.optim.AdamW(refiner.parameters(), lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+        return cls(fit_basis(seed), seed, num_steps, refiner, optimiser)
+
+    def advance(self) -> float:
+        """Make one step; returns its loss."""
+        self.refiner.train()
+        video = crops(self.seed, self.step)
+        generator = torch.Generator().manual_seed(self.seed + self.step)
+        latent = torch.stack([self.basis.encode(one) for one in video])
+        spread = NOISE * torch.rand(len(latent), 1, 1, 1, 1, generator=generator)
+        latent = latent + spread * torch.randn(latent.shape, generator=generator)
+        for group in self.optimiser.param_groups:
+            group["lr"] = 1.5e-3 * self._rate()
+        linear = linear_frames(torch.stack([self.basis.decode(one) for one in latent]))
+        difference = (linear + self.refiner(latent))[:, :, TEMPORAL_STRIDE - 1 :] - video
+        loss = difference.abs().mean() + difference.square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.refiner.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def _rate(self) -> float:
+        """Share of the learning rate: a short rise, then half a cosine down."""
+        rise = min(1.0, (self.step + 1) / WARM_UP)
+        return rise * (0.5 + 0.5 * math.cos(math.pi * self.step / self.num_steps))
+
+    def save(self, folder: Path) -> None:
+        """Write the state, whole or not at all."""
+        basis = {"mean": self.basis.mean, "directions": self.basis.directions, "scales": self.basis.scales}
+        state = {"basis": basis, "refiner": self.refiner.state_dict(), "optimiser": self.optimiser.state_dict()}
+        partial = folder / (STATE + ".partial")
+        torch.save(state | {"seed": self.seed, "num_steps": self.num_steps, "step": self.step}, partial)
+        partial.replace(folder / STATE)
+
+    @classmethod
+    def resume(cls, folder: Path) -> Training:
+        """The run that was saved in `folder`."""
+        state = torch.load(folder / STATE, weights_only=True)
+        refiner = Refiner()
+        refiner.load_state_dict(state["refiner"])
+        optimiser = torch.optim.AdamW(refiner.parameters(), lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+        optimiser.load_state_dict(state["optimiser"])
+        return cls(Basis(**state["basis"]), state["seed"], state["num_steps"], refiner, optimiser, state["step"])
+
+
+def _video(scene: Scene, start: int, num_frames: int) -> Tensor:
+    """Frames of a scene from `start` on: float32 [3, F, H, W] in [-1, 1]."""
+    frames = torch.from_numpy(render(scene, num_frames, first=start))
+    return frames.permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def _centre(scene: Scene, time: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Where one of the things is, in heights of the picture."""
+    if scene.face:
+        return face_centre(scene.face, NATIVE.aspect)
+    thing = scene.things[int(rng.integers(len(scene.things)))]
+    path = track(thing, np.array([time]), NATIVE.aspect)
+    return float(path.x[0]), float(path.y[0])
