@@ -51,12 +51,12 @@ def _train(run: Training, work: Path) -> None:
         if run.step % SAVE_EVERY == 0 or run.step == run.num_steps:
             run.save(work)
             _show(run, work)
-    SpriteVideoCodec(run.basis, run.refiner.eval()).save(work / "video_codec.safetensors")
+    SpriteVideoCodec(*run.weights.settled()).save(work / "video_codec.safetensors")
 
 
 def _show(run: Training, work: Path) -> None:
     """Some scenes before and after the codec, as a picture and as a signal-to-noise ratio."""
-    rng, codec = np.random.default_rng(run.seed), SpriteVideoCodec(run.basis, run.refiner.eval())
+    rng, codec = np.random.default_rng(run.seed), SpriteVideoCodec(*run.weights.settled())
     rows, errors = [], []
     for _ in range(NUM_SHOWN):
         frames = torch.from_numpy(render(sample(rng, unseen=True), SHOWN_FRAMES))

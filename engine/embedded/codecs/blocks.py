@@ -35,7 +35,7 @@ def video_of(blocks: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Basis:
-    """The directions in which blocks of the made world differ most, largest first.
+    """Orthonormal directions that tell blocks of the made world apart, and how much each matters.
 
     `mean` float32 [3072], `directions` float32 [48, 3072] of length 1, `scales` float32 [48]: a latent is what lies
     along a direction, over its scale.
@@ -55,16 +55,24 @@ class Basis:
         return (latent.permute(1, 2, 3, 0) * self.scales) @ self.directions + self.mean
 
 
-def principal_basis(mean: Tensor, covariance: Tensor, evenness: float) -> Basis:
-    """The basis of blocks with this mean and covariance (float64).
+def axes(latent_covariance: Tensor, evenness: float) -> tuple[Tensor, Tensor]:
+    """Rotation and scales of latents that lie along orthonormal directions and have this covariance [48, 48].
 
-    With `evenness` 1 every latent has unit variance; below, directions that matter less are smaller, and the mean
-    variance is 1.
+    Rotated, they are independent, the largest first. With `evenness` 1 the scales make every variance 1; below, what
+    matters less is smaller, and the mean variance is 1.
+
+    Returns:
+        float64 [48, 48], whose rows are the new axes, and [48].
     """
-    variances, directions = torch.linalg.eigh(covariance)
-    variances, directions = variances.flip(0)[:VIDEO_CHANNELS], directions.flip(1)[:, :VIDEO_CHANNELS].T
-    deviations = variances.sqrt()
+    variances, rows = torch.linalg.eigh(latent_covariance)
+    deviations = variances.flip(0).sqrt()
     shown = deviations ** (1 - evenness)
-    scales = deviations / shown * shown.square().mean().sqrt()
-    signs = directions.sum(1).sign()  # an eigenvector's sign is any solver's choice
-    return Basis(mean.float(), (directions * signs[:, None]).float(), scales.float())
+    return rows.flip(1).T, deviations / shown * shown.square().mean().sqrt()
+
+
+def principal_directions(covariance: Tensor) -> Tensor:
+    """The directions float64 [48, 3072] in which blocks of this covariance differ most, largest first."""
+    _, directions = torch.linalg.eigh(covariance)
+    found = directions.flip(1)[:, :VIDEO_CHANNELS].T
+    directed: Tensor = found * found.sum(1, keepdim=True).sign()  # an eigenvector's sign is any solver's choice
+    return directed

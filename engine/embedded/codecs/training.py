@@ -1,4 +1,4 @@
-"""Trains the video codec: the basis from the covariance of blocks, then the refiner on crops around things.
+"""Trains the video codec: directions and refiner together, on crops around things.
 
 Every batch is drawn from its own step's number, so that a run that was stopped goes on as if it had not been.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from engine.embedded.codecs.blocks import BLOCK, Basis, blocks_of, principal_basis
+from engine.embedded.codecs.blocks import BLOCK, Basis, axes, blocks_of, principal_directions
 from engine.embedded.codecs.refiner import Refiner, linear_frames
 from engine.embedded.world.motion import track
 from engine.embedded.world.render import face_centre, render
@@ -28,12 +28,13 @@ CROP_TIME = 5  # latent frames
 BATCH = 3
 LONGEST = 77  # frames of a scene from which crops are taken
 WARM_UP = 100
+REFINER_RATE, DIRECTION_RATE = 1.5e-3, 5e-5
 NOISE = 0.1  # the most that is added to latents, so that decoding forgives those of a network
 STATE = "training.pt"
 
 
-def fit_basis(seed: int) -> Basis:
-    """The basis, from blocks of random scenes; rounded as it will be saved."""
+def block_statistics(seed: int) -> tuple[Tensor, Tensor]:
+    """Mean float32 [3072] and covariance float32 [3072, 3072] of the blocks of random scenes."""
     rng = np.random.default_rng([seed, 0])
     second, first, count = torch.zeros(BLOCK, BLOCK, dtype=torch.float64), torch.zeros(BLOCK, dtype=torch.float64), 0
     for _ in range(BASIS_SCENES):
@@ -43,8 +44,7 @@ def fit_basis(seed: int) -> Basis:
         first += blocks.double().sum(0)
         count += len(blocks)
     mean = first / count
-    basis = principal_basis(mean, second / count - torch.outer(mean, mean), EVENNESS)
-    return Basis(basis.mean.half().float(), basis.directions.half().float(), basis.scales)
+    return mean.float(), (second / count - torch.outer(mean, mean)).float()
 
 
 def crops(seed: int, step: int) -> Tensor:
@@ -63,53 +63,80 @@ def crops(seed: int, step: int) -> Tensor:
     return torch.stack(batch)
 
 
+class CodecWeights(nn.Module):
+    """All that is learned. `free` float32 [48, 3072] becomes the directions when it is made orthonormal; `scales` are
+    those of the directions it began with."""
+
+    mean: Tensor
+    covariance: Tensor
+    scales: Tensor
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__()
+        directions = principal_directions(covariance.double())
+        self.free = nn.Parameter(directions.float())
+        self.refiner = Refiner()
+        self.register_buffer("mean", mean)
+        self.register_buffer("covariance", covariance)
+        self.register_buffer("scales", self._axes(directions)[1].float())
+
+    def basis(self) -> Basis:
+        """The projection as it is now."""
+        columns, triangle = torch.linalg.qr(self.free.T)
+        return Basis(self.mean, (columns * triangle.diagonal().sign()).T, self.scales)
+
+    @torch.no_grad()
+    def settled(self) -> tuple[Basis, Refiner]:
+        """The same codec with its latents turned to independent ones, the largest first, of mean variance 1."""
+        basis, refiner = self.basis(), Refiner()
+        rotation, scales = self._axes(basis.directions.double())
+        refiner.load_state_dict(self.refiner.state_dict())
+        turn = (rotation.T * scales / self.scales.double()[:, None]).float()
+        refiner.read.weight.copy_(torch.einsum("octhw,cd->odthw", refiner.read.weight, turn))
+        return Basis(self.mean, rotation.float() @ basis.directions, scales.float()), refiner.eval()
+
+    def _axes(self, directions: Tensor) -> tuple[Tensor, Tensor]:
+        return axes(directions @ self.covariance.double() @ directions.T, EVENNESS)
+
+
 @dataclass(slots=True)
 class Training:
-    """A run: its refiner, optimiser and the steps made."""
+    """A run and the steps it has made."""
 
-    basis: Basis
+    weights: CodecWeights
+    optimiser: torch.optim.Optimizer
     seed: int
     num_steps: int
-    refiner: Refiner
-    optimiser: torch.optim.Optimizer
     step: int = 0
 
     @classmethod
     def start(cls, seed: int, num_steps: int) -> Training:
         torch.manual_seed(seed)
-        refiner = Refiner()
-        optimiser = torch.optim.AdamW(refiner.parameters(), lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-        return cls(fit_basis(seed), seed, num_steps, refiner, optimiser)
+        weights = CodecWeights(*block_statistics(seed))
+        return cls(weights, _optimiser(weights), seed, num_steps)
 
     def advance(self) -> float:
         """Make one step; returns its loss."""
-        self.refiner.train()
-        video = crops(self.seed, self.step)
+        video, basis = crops(self.seed, self.step), self.weights.basis()
         generator = torch.Generator().manual_seed(self.seed + self.step)
-        latent = torch.stack([self.basis.encode(one) for one in video])
+        latent = torch.stack([basis.encode(one) for one in video])
         spread = NOISE * torch.rand(len(latent), 1, 1, 1, 1, generator=generator)
         latent = latent + spread * torch.randn(latent.shape, generator=generator)
         for group in self.optimiser.param_groups:
-            group["lr"] = 1.5e-3 * self._rate()
-        linear = linear_frames(torch.stack([self.basis.decode(one) for one in latent]))
-        difference = (linear + self.refiner(latent))[:, :, TEMPORAL_STRIDE - 1 :] - video
+            group["lr"] = group["peak"] * self._rate()
+        linear = linear_frames(torch.stack([basis.decode(one) for one in latent]))
+        difference = (linear + self.weights.refiner(latent))[:, :, TEMPORAL_STRIDE - 1 :] - video
         loss = difference.abs().mean() + difference.square().mean()
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.refiner.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.weights.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
         return float(loss.detach())
 
-    def _rate(self) -> float:
-        """Share of the learning rate: a short rise, then half a cosine down."""
-        rise = min(1.0, (self.step + 1) / WARM_UP)
-        return rise * (0.5 + 0.5 * math.cos(math.pi * self.step / self.num_steps))
-
     def save(self, folder: Path) -> None:
         """Write the state, whole or not at all."""
-        basis = {"mean": self.basis.mean, "directions": self.basis.directions, "scales": self.basis.scales}
-        state = {"basis": basis, "refiner": self.refiner.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state = {"weights": self.weights.state_dict(), "optimiser": self.optimiser.state_dict()}
         partial = folder / (STATE + ".partial")
         torch.save(state | {"seed": self.seed, "num_steps": self.num_steps, "step": self.step}, partial)
         partial.replace(folder / STATE)
@@ -118,11 +145,24 @@ class Training:
     def resume(cls, folder: Path) -> Training:
         """The run that was saved in `folder`."""
         state = torch.load(folder / STATE, weights_only=True)
-        refiner = Refiner()
-        refiner.load_state_dict(state["refiner"])
-        optimiser = torch.optim.AdamW(refiner.parameters(), lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+        weights = CodecWeights(torch.zeros(BLOCK), torch.eye(BLOCK))
+        weights.load_state_dict(state["weights"])
+        optimiser = _optimiser(weights)
         optimiser.load_state_dict(state["optimiser"])
-        return cls(Basis(**state["basis"]), state["seed"], state["num_steps"], refiner, optimiser, state["step"])
+        return cls(weights, optimiser, state["seed"], state["num_steps"], state["step"])
+
+    def _rate(self) -> float:
+        """Share of the learning rate: a short rise, then half a cosine down."""
+        rise = min(1.0, (self.step + 1) / WARM_UP)
+        return rise * (0.5 + 0.5 * math.cos(math.pi * self.step / self.num_steps))
+
+
+def _optimiser(weights: CodecWeights) -> torch.optim.Optimizer:
+    groups = [
+        {"params": [weights.free], "peak": DIRECTION_RATE},
+        {"params": list(weights.refiner.parameters()), "peak": REFINER_RATE},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0)
 
 
 def _video(scene: Scene, start: int, num_frames: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import av
@@ -41,6 +42,10 @@ def _pixels(frame: VideoFrame) -> NDArray[np.uint8]:
 def smaller(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame [H, W, 3] averaged down by a whole factor, to at least 128 rows where it has as many."""
     factor = max(1, frame.shape[0] // WORKING_HEIGHT)
+    if factor == 1:
+        return frame
     height, width = (side // factor * factor for side in frame.shape[:2])
-    cells = frame[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
-    return np.asarray(np.round(cells.mean(axis=(1, 3))), dtype=np.uint8)
+    total = np.zeros((height // factor, width // factor, 3), dtype=np.uint32)
+    for row, column in product(range(factor), repeat=2):
+        total += frame[row:height:factor, column:width:factor]
+    return np.asarray((total + factor**2 // 2) // factor**2, dtype=np.uint8)

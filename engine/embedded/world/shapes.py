@@ -18,6 +18,7 @@ TRIANGLE_INNER = 0.5
 STAR_INNER = 0.45
 HEART_LOBE = (0.47, -0.34, 0.53)  # centre and radius of the right lobe
 HEART_TIP = 0.98
+HEART_MIDDLE = (0.05, 0.3)  # centre and radius of a disc that fills what lobes and tip leave open
 BAR_HALF = 0.36
 RING_MIDDLE, RING_HALF = 0.74, 0.26
 DIAMOND = (0.68, 1.0)
@@ -62,7 +63,8 @@ def _heart(x: Field, y: Field) -> Field:
     right = np.abs(x)
     lobe = np.hypot(right - across, y - down) - radius
     body = np.maximum(right * normal[0] + (y - HEART_TIP) * normal[1], down + radius * normal[1] - y)
-    return np.asarray(np.minimum(lobe, body))
+    middle = np.hypot(x, y - HEART_MIDDLE[0]) - HEART_MIDDLE[1]
+    return np.asarray(np.minimum(np.minimum(lobe, middle), body))
 
 
 def _ring(x: Field, y: Field) -> Field:
