@@ -20,6 +20,7 @@ from engine.embedded.world.render import face_centre, render
 from engine.embedded.world.sampling import sample
 from engine.embedded.world.scene import NATIVE, Scene
 from hhray.geometry import FRAMES_PER_SECOND, SPATIAL_STRIDE, TEMPORAL_STRIDE
+from hhray.model_size import VIDEO_CHANNELS
 
 BASIS_SCENES, BASIS_FRAMES = 400, 13
 EVENNESS = 0.75
@@ -71,14 +72,13 @@ class CodecWeights(nn.Module):
     covariance: Tensor
     scales: Tensor
 
-    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+    def __init__(self, mean: Tensor, covariance: Tensor, directions: Tensor) -> None:
         super().__init__()
-        directions = principal_directions(covariance.double())
         self.free = nn.Parameter(directions.float())
         self.refiner = Refiner()
         self.register_buffer("mean", mean)
         self.register_buffer("covariance", covariance)
-        self.register_buffer("scales", self._axes(directions)[1].float())
+        self.register_buffer("scales", self._axes(directions.float())[1].float())
 
     def basis(self) -> Basis:
         """The projection as it is now."""
@@ -89,14 +89,14 @@ class CodecWeights(nn.Module):
     def settled(self) -> tuple[Basis, Refiner]:
         """The same codec with its latents turned to independent ones, the largest first, of mean variance 1."""
         basis, refiner = self.basis(), Refiner()
-        rotation, scales = self._axes(basis.directions.double())
+        rotation, scales = self._axes(basis.directions)
         refiner.load_state_dict(self.refiner.state_dict())
         turn = (rotation.T * scales / self.scales.double()[:, None]).float()
         refiner.read.weight.copy_(torch.einsum("octhw,cd->odthw", refiner.read.weight, turn))
         return Basis(self.mean, rotation.float() @ basis.directions, scales.float()), refiner.eval()
 
     def _axes(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        return axes(directions @ self.covariance.double() @ directions.T, EVENNESS)
+        return axes((directions @ self.covariance @ directions.T).double(), EVENNESS)
 
 
 @dataclass(slots=True)
@@ -112,7 +112,8 @@ class Training:
     @classmethod
     def start(cls, seed: int, num_steps: int) -> Training:
         torch.manual_seed(seed)
-        weights = CodecWeights(*block_statistics(seed))
+        mean, covariance = block_statistics(seed)
+        weights = CodecWeights(mean, covariance, principal_directions(covariance.double()))
         return cls(weights, _optimiser(weights), seed, num_steps)
 
     def advance(self) -> float:
@@ -145,7 +146,7 @@ class Training:
     def resume(cls, folder: Path) -> Training:
         """The run that was saved in `folder`."""
         state = torch.load(folder / STATE, weights_only=True)
-        weights = CodecWeights(torch.zeros(BLOCK), torch.eye(BLOCK))
+        weights = CodecWeights(torch.zeros(BLOCK), torch.eye(BLOCK), torch.eye(VIDEO_CHANNELS, BLOCK))
         weights.load_state_dict(state["weights"])
         optimiser = _optimiser(weights)
         optimiser.load_state_dict(state["optimiser"])

@@ -51,10 +51,10 @@ def box_of(thing: Thing, aspect: float) -> Box:
 
 
 def radius_of(thing: Thing, aspect: float) -> float:
-    """Radius of a thing that does not grow."""
+    """Radius of a thing that does not grow; things are smaller in upright pictures."""
     box = box_of(thing, aspect)
     whole = box.bottom - box.top == 1 and box.right - box.left == aspect
-    return RADIUS[thing.bulk] * (1.0 if whole else IN_A_LANE)
+    return RADIUS[thing.bulk] * min(1.0, aspect) * (1.0 if whole else IN_A_LANE)
 
 
 def track(thing: Thing, times: Times, aspect: float) -> Track:

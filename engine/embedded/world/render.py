@@ -41,12 +41,13 @@ def render(scene: Scene, num_frames: int, size: Size = NATIVE, first: int = 0) -
 
 def face_centre(face: Face, aspect: float) -> tuple[float, float]:
     """Centre of a face in heights of the picture."""
-    return FACE_RADIUS + 0.02 + face.across * (aspect - 2 * FACE_RADIUS - 0.04), 0.5
+    reach = FACE_RADIUS * min(1.0, aspect) + 0.02
+    return reach + face.across * (aspect - 2 * reach), 0.5
 
 
 def _paint_face(frame: NDArray[np.uint8], face: Face, mouth: float, size: Size) -> None:
     centre = face_centre(face, size.aspect)
-    x, y, unit = centre[0] * size.height, centre[1] * size.height, FACE_RADIUS * size.height
+    x, y, unit = centre[0] * size.height, centre[1] * size.height, FACE_RADIUS * min(size.width, size.height)
     _paint(frame, "ball", (x, y), unit, COLOURS[face.colour])
     for side in (-1, 1):
         eye = x + side * EYE[0] * unit, y + EYE[1] * unit

@@ -10,11 +10,11 @@ from engine.embedded.world.palette import BACKGROUNDS, COLOURS
 from engine.embedded.world.phrases import PHRASES
 from engine.embedded.world.render import render
 from engine.embedded.world.sampling import sample
-from engine.embedded.world.scene import NATIVE, Bulk, Face, Motion, Scene, Speed, Thing
+from engine.embedded.world.scene import NATIVE, Bulk, Face, Motion, Scene, Speed, Thing, native_size
 from engine.embedded.world.shapes import BOTTOMS, OUTLINES, coverage
 from engine.embedded.world.sound import SAMPLE_RATE, TONES, sound
 from engine.embedded.world.voice import openness
-from hhray.geometry import Size
+from hhray.geometry import PIXELS, Ratio, Size
 from hhray.request import Language
 
 FRAMES = 77
@@ -33,16 +33,18 @@ def test_the_world_has_what_was_asked_for():
 
 
 @pytest.mark.parametrize("motion", Motion)
-@pytest.mark.parametrize("bulk", [Bulk.SMALL, Bulk.LARGE])
-def test_things_are_drawn_where_the_labels_say_and_stay_in_the_picture(motion, bulk):
-    thing = Thing("square", "red", motion, Speed.FAST, bulk, 0.7, 0.4)
-    path, frames = track(thing, TIMES, NATIVE.aspect), render(Scene((thing,)), FRAMES)
+@pytest.mark.parametrize(
+    ("bulk", "ratio"), [(Bulk.SMALL, Ratio.R16_9), (Bulk.LARGE, Ratio.R16_9), (Bulk.LARGE, Ratio.R9_16)]
+)
+def test_things_are_drawn_where_the_labels_say_and_stay_in_the_picture(motion, bulk, ratio):
+    thing, size = Thing("square", "red", motion, Speed.FAST, bulk, 0.7, 0.4), native_size(ratio)
+    path, frames = track(thing, TIMES, size.aspect), render(Scene((thing,)), FRAMES, size)
     seen = frames[..., 1] < 128
     assert (seen.sum((1, 2)) > 60).all()
-    rows, columns = np.arange(NATIVE.height) + 0.5, np.arange(NATIVE.width) + 0.5
+    rows, columns = np.arange(size.height) + 0.5, np.arange(size.width) + 0.5
     area = seen.sum((1, 2))
-    np.testing.assert_allclose(seen.sum(2) @ rows / area / NATIVE.height, path.y, atol=0.006)
-    np.testing.assert_allclose(seen.sum(1) @ columns / area / NATIVE.height, path.x, atol=0.006)
+    np.testing.assert_allclose(seen.sum(2) @ rows / area / size.height, path.y, atol=0.006)
+    np.testing.assert_allclose(seen.sum(1) @ columns / area / size.height, path.x, atol=0.006)
     assert not seen[:, 0].any()
     assert not seen[:, -1].any()
     assert not seen[:, :, 0].any()
@@ -113,6 +115,15 @@ def test_a_scene_is_the_same_every_time_at_any_size():
     large = render(scene, 2, Size(448, 256)).reshape(2, 128, 2, 224, 2, 3).mean((2, 4))
     assert np.abs(large - render(scene, 2)).mean() < 1.5
     assert render(scene, 2, Size(128, 224)).shape == (2, 224, 128, 3)
+
+
+def test_native_sizes_are_half_of_the_base_in_whole_tokens():
+    assert native_size(Ratio.R16_9) == NATIVE == Size(224, 128)
+    for ratio in Ratio:
+        size, base = native_size(ratio), PIXELS[ratio][0]
+        assert size.width % 32 == size.height % 32 == 0
+        assert 0 <= 2 * size.width - base.width < 64
+        assert 0 <= 2 * size.height - base.height < 64
 
 
 def test_long_clips_go_on():
