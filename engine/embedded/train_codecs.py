@@ -1,4 +1,4 @@
-"""`python -m engine.embedded.train_codecs --work FOLDER`: trains the video codec; a run that stopped goes on.
+"""`python -m engine.embedded.train_codecs --work FOLDER`: makes the video codec; a run that stopped goes on.
 
 Writes video_codec.safetensors into the folder, and every some steps a picture: true frames above decoded ones.
 """
@@ -27,15 +27,18 @@ def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m engine.embedded.train_codecs", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="state, pictures and the result")
-    parser.add_argument("--steps", type=int, default=3000, help="of a new run (3000)")
+    parser.add_argument("--steps", type=int, default=3000, help="of a new run (3000); 0: the linear codec")
     parser.add_argument("--seed", type=int, default=4, help="of a new run (4)")
+    parser.add_argument("--batch", type=int, default=3, help="crops to a step of a new run (3)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (2)")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     work: Path = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     resumed = (work / STATE).exists()
-    run = Training.resume(work) if resumed else Training.start(arguments.seed, arguments.steps)
+    seed, steps, batch, device = arguments.seed, arguments.steps, arguments.batch, arguments.device
+    run = Training.resume(work, device) if resumed else Training.start(seed, steps, batch, device)
     _train(run, work)
     return 0
 
@@ -51,7 +54,8 @@ def _train(run: Training, work: Path) -> None:
         if run.step % SAVE_EVERY == 0 or run.step == run.num_steps:
             run.save(work)
             _show(run, work)
-    SpriteVideoCodec(*run.weights.settled()).save(work / "video_codec.safetensors")
+    basis, refiner = run.weights.settled()
+    SpriteVideoCodec(basis, refiner if run.num_steps else None).save(work / "video_codec.safetensors")
 
 
 def _show(run: Training, work: Path) -> None:

@@ -26,7 +26,6 @@ BASIS_SCENES, BASIS_FRAMES = 400, 13
 EVENNESS = 0.75
 CROP = 6  # latents on a side
 CROP_TIME = 5  # latent frames
-BATCH = 3
 LONGEST = 77  # frames of a scene from which crops are taken
 WARM_UP = 100
 REFINER_RATE, DIRECTION_RATE = 1.5e-3, 5e-5
@@ -48,12 +47,12 @@ def block_statistics(seed: int) -> tuple[Tensor, Tensor]:
     return mean.float(), (second / count - torch.outer(mean, mean)).float()
 
 
-def crops(seed: int, step: int) -> Tensor:
+def crops(seed: int, step: int, batch_size: int) -> Tensor:
     """A batch of video around things: float32 [B, 3, 4 (T - 1) + 1, H, W] in [-1, 1]."""
     rng = np.random.default_rng([seed, 1, step])
     num_frames, side = TEMPORAL_STRIDE * (CROP_TIME - 1) + 1, CROP * SPATIAL_STRIDE
     batch = []
-    for _ in range(BATCH):
+    for _ in range(batch_size):
         scene, start = sample(rng), int(rng.integers(LONGEST - num_frames))
         x, y = _centre(scene, (start + num_frames / 2) / FRAMES_PER_SECOND, rng)
         corner = [
@@ -88,12 +87,13 @@ class CodecWeights(nn.Module):
     @torch.no_grad()
     def settled(self) -> tuple[Basis, Refiner]:
         """The same codec with its latents turned to independent ones, the largest first, of mean variance 1."""
-        basis, refiner = self.basis(), Refiner()
+        basis, refiner = self.basis(), Refiner().to(self.mean.device)
         rotation, scales = self._axes(basis.directions)
         refiner.load_state_dict(self.refiner.state_dict())
         turn = (rotation.T * scales / self.scales.double()[:, None]).float()
         refiner.read.weight.copy_(torch.einsum("octhw,cd->odthw", refiner.read.weight, turn))
-        return Basis(self.mean, rotation.float() @ basis.directions, scales.float()), refiner.eval()
+        directions = rotation.float() @ basis.directions
+        return Basis(self.mean.cpu(), directions.cpu(), scales.float().cpu()), refiner.cpu().eval()
 
     def _axes(self, directions: Tensor) -> tuple[Tensor, Tensor]:
         return axes((directions @ self.covariance @ directions.T).double(), EVENNESS)
@@ -107,27 +107,31 @@ class Training:
     optimiser: torch.optim.Optimizer
     seed: int
     num_steps: int
+    batch: int
     step: int = 0
 
     @classmethod
-    def start(cls, seed: int, num_steps: int) -> Training:
+    def start(cls, seed: int, num_steps: int, batch: int, device: str) -> Training:
         torch.manual_seed(seed)
         mean, covariance = block_statistics(seed)
         weights = CodecWeights(mean, covariance, principal_directions(covariance.double()))
-        return cls(weights, _optimiser(weights), seed, num_steps)
+        weights.to(device)
+        return cls(weights, _optimiser(weights), seed, num_steps, batch)
 
     def advance(self) -> float:
         """Make one step; returns its loss."""
-        video, basis = crops(self.seed, self.step), self.weights.basis()
+        basis = self.weights.basis()
+        video = crops(self.seed, self.step, self.batch).to(basis.mean.device)
         generator = torch.Generator().manual_seed(self.seed + self.step)
         latent = torch.stack([basis.encode(one) for one in video])
         spread = NOISE * torch.rand(len(latent), 1, 1, 1, 1, generator=generator)
-        latent = latent + spread * torch.randn(latent.shape, generator=generator)
+        latent = latent + (spread * torch.randn(latent.shape, generator=generator)).to(latent.device)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * self._rate()
         linear = linear_frames(torch.stack([basis.decode(one) for one in latent]))
         difference = (linear + self.weights.refiner(latent))[:, :, TEMPORAL_STRIDE - 1 :] - video
-        loss = difference.abs().mean() + difference.square().mean()
+        # squares: absolute errors are mostly those of flat parts, and the edges would hardly count
+        loss = difference.square().mean()
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), 1.0)
@@ -139,18 +143,19 @@ class Training:
         """Write the state, whole or not at all."""
         state = {"weights": self.weights.state_dict(), "optimiser": self.optimiser.state_dict()}
         partial = folder / (STATE + ".partial")
-        torch.save(state | {"seed": self.seed, "num_steps": self.num_steps, "step": self.step}, partial)
+        numbers = {"seed": self.seed, "num_steps": self.num_steps, "batch": self.batch, "step": self.step}
+        torch.save(state | numbers, partial)
         partial.replace(folder / STATE)
 
     @classmethod
-    def resume(cls, folder: Path) -> Training:
+    def resume(cls, folder: Path, device: str) -> Training:
         """The run that was saved in `folder`."""
-        state = torch.load(folder / STATE, weights_only=True)
+        state = torch.load(folder / STATE, weights_only=True, map_location=device)
         weights = CodecWeights(torch.zeros(BLOCK), torch.eye(BLOCK), torch.eye(VIDEO_CHANNELS, BLOCK))
         weights.load_state_dict(state["weights"])
-        optimiser = _optimiser(weights)
+        optimiser = _optimiser(weights.to(device))
         optimiser.load_state_dict(state["optimiser"])
-        return cls(weights, optimiser, state["seed"], state["num_steps"], state["step"])
+        return cls(weights, optimiser, state["seed"], state["num_steps"], state["batch"], state["step"])
 
     def _rate(self) -> float:
         """Share of the learning rate: a short rise, then half a cosine down."""

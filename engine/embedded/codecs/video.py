@@ -30,7 +30,7 @@ class SpriteVideoCodec:
 
     @classmethod
     def load(cls, path: Path = FILE) -> SpriteVideoCodec:
-        """The trained codec.
+        """The codec of a file; one without a refiner is linear.
 
         Raises:
             ConfigError: the file is absent or is none of ours.
@@ -38,11 +38,12 @@ class SpriteVideoCodec:
         try:
             tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
             basis = Basis(*(tensors.pop(BASIS + name) for name in ("mean", "directions", "scales")))
-            refiner = Refiner()
-            refiner.load_state_dict(tensors)
+            refiner = Refiner() if tensors else None
+            if refiner is not None:
+                refiner.load_state_dict(tensors)
         except (OSError, SafetensorError, KeyError, RuntimeError) as error:
             raise ConfigError(f"{path} holds no video codec of the embedded checkpoint: {error}") from error
-        return cls(basis, refiner.eval().requires_grad_(False))
+        return cls(basis, refiner and refiner.eval().requires_grad_(False))
 
     def save(self, path: Path) -> None:
         """Write the codec in float16; its scales stay in float32."""

@@ -13,8 +13,7 @@ from engine.embedded.world.shapes import BOTTOMS
 
 Times = NDArray[np.float64]
 
-RADIUS = {Bulk.SMALL: 0.13, Bulk.MEDIUM: 0.18, Bulk.LARGE: 0.23}
-IN_A_LANE = 0.85  # two things are drawn smaller
+RADIUS = {Bulk.SMALL: 0.15, Bulk.MEDIUM: 0.19, Bulk.LARGE: 0.23}
 TRAVEL_SECONDS = 3.0  # the free way is long enough for this; later a thing comes back in at the other side
 TRAVEL = {Speed.SLOW: 0.4, Speed.NORMAL: 0.65, Speed.FAST: 0.95}  # share of the free way in TRAVEL_SECONDS
 BOUNCE_SECONDS = {Speed.SLOW: 1.3, Speed.NORMAL: 1.0, Speed.FAST: 0.72}
@@ -52,9 +51,7 @@ def box_of(thing: Thing, aspect: float) -> Box:
 
 def radius_of(thing: Thing, aspect: float) -> float:
     """Radius of a thing that does not grow; things are smaller in upright pictures."""
-    box = box_of(thing, aspect)
-    whole = box.bottom - box.top == 1 and box.right - box.left == aspect
-    return RADIUS[thing.bulk] * min(1.0, aspect) * (1.0 if whole else IN_A_LANE)
+    return RADIUS[thing.bulk] * min(1.0, aspect)
 
 
 def track(thing: Thing, times: Times, aspect: float) -> Track:
