@@ -89,7 +89,7 @@ def test_pictures_come_back_as_they_were(codec):
         video = video_tensor(sample(rng, unseen=True), 33)
         decoded = codec.decode(codec.encode_video(video)).permute(3, 0, 1, 2)
         errors.append((decoded - (video + 1) * 127.5).square().mean().item())
-    assert 10 * np.log10(255**2 / np.mean(errors)) > 31
+    assert 10 * np.log10(255**2 / np.mean(errors)) > 29
 
 
 def test_decoding_does_not_depend_on_its_chunks(codec, monkeypatch):
