@@ -104,6 +104,11 @@ class EngineSettings(_Group):
         default=2e7, gt=0, description="Cost model: pixels decoded and encoded per second."
     )
 
+    @property
+    def model_name(self) -> str:
+        """What people call the model that is served: the checkpoint's folder, or the preset."""
+        return Path(self.checkpoint).name if self.checkpoint else self.preset
+
 
 class StoreSettings(_Group):
     """Task store and artifact store of one machine; empty paths lie under `data_dir`."""

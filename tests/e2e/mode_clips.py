@@ -27,6 +27,7 @@ class MediaServer:
     """Serves a folder on loopback while the `with` block runs."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(folder)))
         self._thread = threading.Thread(target=self._server.serve_forever)
 
