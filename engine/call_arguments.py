@@ -72,6 +72,7 @@ def job_of(call: Call, max_pixels: int) -> Iterator[ClipJob]:
     Raises:
         InvalidParameter, MediaError: an argument or a file does not fit.
     """
+    _check_files(call)
     mode, resolution = call.mode, _choice("resolution", call.resolution, Resolution)
     if not 0 <= call.seed <= MAX_SEED:
         raise InvalidParameter(f"seed: expected 0 to {MAX_SEED}, got {call.seed}")
@@ -96,6 +97,13 @@ def job_of(call: Call, max_pixels: int) -> Iterator[ClipJob]:
             keep_sound=call.keep_sound,
             seconds=seconds,
         )
+
+
+def _check_files(call: Call) -> None:
+    named = [("image", call.image), *(("references", one) for one in call.references)]
+    for name, given in [*named, ("video", call.video), ("sound", call.sound)]:
+        if isinstance(given, (str, Path)) and not Path(given).is_file():
+            raise InvalidParameter(f"{name}: there is no file {given}")
 
 
 def edit_length(seconds: float) -> tuple[int, float]:

@@ -196,6 +196,8 @@ def test_steps_are_counted_over_all_passes(release):
         ({"references": [GREEN] * 10}, "at most 9 pictures, got 10"),
         ({"prompt": "[Image 2]", "references": [GREEN]}, "Image 2"),
         ({"keep_sound": True}, "no video"),
+        ({"video": "none.mp4"}, "video: there is no file none.mp4"),
+        ({"references": ["none.png"]}, "references: there is no file none.png"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(pipeline, arguments, message):
@@ -203,9 +205,10 @@ def test_arguments_that_do_not_fit_are_refused(pipeline, arguments, message):
         pipeline(**{"prompt": "x"} | arguments)
 
 
-def test_files_and_folders_that_are_not_there_are_named(pipeline, tmp_path):
-    with pytest.raises(MediaError):
-        pipeline(prompt="x", video=tmp_path / "none.mp4")
+def test_bad_files_and_absent_folders_are_named(pipeline, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError, match="MP4 or MOV"):
+        pipeline(prompt="x", video=tmp_path / "bad.mp4")
     with pytest.raises(ConfigError, match="no directory"):
         Pipeline.from_pretrained(tmp_path / "none")
     with pytest.raises(EngineFault, match="not loaded"):
