@@ -35,7 +35,7 @@ def keep_proof() -> Callable[[str, dict[str, Any]], None]:
     return keep
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaServer]:
     """Pictures and a video that clients refer to by URL."""
     folder = tmp_path_factory.mktemp("media")
@@ -45,7 +45,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaServer]:
         yield media
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, media: MediaServer) -> Iterator[ServerProcess]:
     """A running server of a small release on disk, with super-resolution for 480P alone; at the end it must stop
     cleanly and leave neither process nor Ray directory."""

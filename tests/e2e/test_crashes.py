@@ -14,7 +14,7 @@ from hhray.client_view import TaskView
 from hhray.tasks import Stage, Task, TaskState
 from server_process import ServerProcess, is_halfway, wait_for
 
-SHAPE = {"resolution": "256P", "ratio": "1:1", "duration": 5}
+SHAPE = {"resolution": "256P", "ratio": "1:1", "duration": 4}
 
 
 def test_a_killed_server_loses_nothing_and_the_next_start_ends_its_leftovers(tmp_path: Path) -> None:
