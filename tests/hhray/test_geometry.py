@@ -125,7 +125,6 @@ def test_tokens_of_every_tier_ratio_and_length(row, tier, seconds):
     assert geometry.base_grid.num_tokens == frames * int(row[3])
 
 
-@pytest.mark.parametrize("seconds", DURATIONS)
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
@@ -141,6 +140,7 @@ def test_an_edited_video_keeps_its_length_up_to_15_seconds(seconds, expected):
     assert edited_length(seconds) == expected
 
 
+@pytest.mark.parametrize("seconds", DURATIONS)
 def test_24_frames_a_second_leave_out_one_frame_of_25_and_stay_in_step(seconds):
     chosen = frames_at_24(25 * seconds)
     assert len(chosen) == 24 * seconds
