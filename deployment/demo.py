@@ -30,7 +30,7 @@ def run_demo(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hhray-demo-") as directory:
         settings = _settings(args, Path(directory))
-        _say(f"starting {settings.engine.preset} on {args.ranks} ranks ...")
+        _say(f"starting {settings.engine.model_name} on {args.ranks} ranks ...")
         with LocalServer(settings) as server, Client(server.url) as client:
             ready = time.monotonic() - began
             view = _make_clip(client, args)

@@ -23,6 +23,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
 from hhray.errors import GangDied, PhaseTimeout, RequestError
+from hhray.memory_size import Format, transformer_bytes
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
@@ -95,14 +96,14 @@ class Gang:
         """Start the ranks in the current placement group, let them meet, load the model.
 
         Raises:
-            GangDied: a rank failed on the way, or the start outran `engine.join_timeout_seconds`.
+            GangDied: a rank failed on the way, or the start took longer than `start_seconds`.
         """
         config, world = settings.engine, settings.engine.ranks
+        limit = start_seconds(config.join_timeout_seconds, served)
         ranks = [_create_rank(settings, served, r) for r in range(world)]
         try:
-            async with asyncio.timeout(config.join_timeout_seconds):
+            async with asyncio.timeout(limit):
                 host, port = await ranks[0].open_rendezvous.remote(config.device == "cpu")
-                limit = config.join_timeout_seconds
                 reports = await asyncio.gather(*(rank.start.remote(host, port, limit) for rank in ranks))
                 pids = await asyncio.gather(*(rank.pid.remote() for rank in ranks))
         except (RayActorError, RayTaskError, TimeoutError) as error:
@@ -179,6 +180,12 @@ class Gang:
         for pid in self.pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def start_seconds(join_timeout_seconds: float, served: ServedModel) -> float:
+    """Longest start of a gang: the setting, and a second for every 100 MB of float32 weights it may have to read."""
+    networks = 1 + len(set(served.ladder.values()))
+    return join_timeout_seconds + networks * transformer_bytes(served.size, Format.FP32) / 1e8
 
 
 def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from engine.source_video import VideoFacts
 from hhray.errors import InvalidParameter
-from hhray.geometry import MAX_DURATION, MIN_DURATION, Size, nearest_ratio
+from hhray.geometry import Size, edited_length, nearest_ratio
 from hhray.request import AudioSetting, ClipRequest, Mode
 
 MIN_SIDE = 300
@@ -69,8 +67,7 @@ def with_video(request: ClipRequest, facts: VideoFacts) -> ClipRequest:
         raise InvalidParameter(
             'parameters.audio_setting: expected "auto" for a video without a sound track, got "origin".'
         )
-    seconds = min(_milliseconds(facts) / 1000, float(MAX_DURATION))
-    duration = max(MIN_DURATION, math.ceil(seconds))
+    duration, seconds = edited_length(facts.seconds)
     return request.model_copy(
         update={"ratio": nearest_ratio(facts.size), "source_seconds": seconds, "duration": duration}
     )

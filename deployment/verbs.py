@@ -42,8 +42,8 @@ def _run_serve(args: argparse.Namespace) -> int:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
-        ready = {"url": server.url, "data_dir": str(settings.home), "preset": settings.engine.preset}
-        print(json.dumps(ready) if args.json else f"hhray serves {ready['preset']} at {server.url}", flush=True)
+        ready = {"url": server.url, "data_dir": str(settings.home), "model": settings.engine.model_name}
+        print(json.dumps(ready) if args.json else f"hhray serves {ready['model']} at {server.url}", flush=True)
         stop.wait()
         print(f"stopping: running clips may finish within {settings.drain_seconds:.0f} s", file=sys.stderr, flush=True)
     return 0

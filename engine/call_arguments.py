@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from engine.messages import ClipJob
 from engine.picture import probe_picture
 from engine.source_video import probe_video
 from hhray.errors import InvalidParameter
-from hhray.geometry import DURATIONS, MAX_DURATION, MIN_DURATION, Ratio, Resolution, nearest_ratio
+from hhray.geometry import DURATIONS, MAX_DURATION, MIN_DURATION, Ratio, Resolution, edited_length, nearest_ratio
 from hhray.prompting import bind_references, model_prompt
 from hhray.request import MAX_SEED, Language, Mode
 
@@ -72,6 +71,7 @@ def job_of(call: Call, max_pixels: int) -> Iterator[ClipJob]:
     Raises:
         InvalidParameter, MediaError: an argument or a file does not fit.
     """
+    _check_files(call)
     mode, resolution = call.mode, _choice("resolution", call.resolution, Resolution)
     if not 0 <= call.seed <= MAX_SEED:
         raise InvalidParameter(f"seed: expected 0 to {MAX_SEED}, got {call.seed}")
@@ -98,17 +98,18 @@ def job_of(call: Call, max_pixels: int) -> Iterator[ClipJob]:
         )
 
 
-def edit_length(seconds: float) -> tuple[int, float]:
-    """Whole seconds of the clip that holds an edited video, and the seconds delivered: the first 15 at most."""
-    delivered = min(seconds, float(MAX_DURATION))
-    return max(MIN_DURATION, math.ceil(delivered)), delivered
+def _check_files(call: Call) -> None:
+    named = [("image", call.image), *(("references", one) for one in call.references)]
+    for name, given in [*named, ("video", call.video), ("sound", call.sound)]:
+        if isinstance(given, (str, Path)) and not Path(given).is_file():
+            raise InvalidParameter(f"{name}: there is no file {given}")
 
 
 def _length_and_ratio(call: Call, images: tuple[str, ...], max_pixels: int) -> tuple[int, float, Ratio]:
     """Duration, seconds delivered (0: all) and the ratio of what the clip is made from."""
     if call.video:
         facts = probe_video(Path(call.video))
-        return (*edit_length(facts.seconds), nearest_ratio(facts.size))
+        return (*edited_length(facts.seconds), nearest_ratio(facts.size))
     if call.duration not in DURATIONS:
         raise InvalidParameter(f"duration: expected {MIN_DURATION} to {MAX_DURATION} seconds, got {call.duration}")
     own = nearest_ratio(probe_picture(images[0], max_pixels)) if call.image is not None else Ratio.R16_9

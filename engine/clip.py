@@ -75,10 +75,10 @@ class Clip:
         sound = resample(self.sound, self.sound_rate, self.sample_rate)[:, :num_samples].clamp(-1, 1)
         return F.pad(sound, (0, num_samples - sound.shape[1]))
 
-    def save(self, path: Path, threads: int = 1) -> SaveReport:
+    def save(self, path: str | Path, threads: int = 1) -> SaveReport:
         """Write an MP4 (H.264, AAC) as long as `seconds`; frames are enlarged one at a time. A file of that name is
         replaced. `threads` are the video encoder's."""
-        audio = self.audio.numpy()
+        path, audio = Path(path), self.audio.numpy()
         write_mp4(path, self._enlarged(), audio, self.size, self.frames_per_second, self.sample_rate, threads)
         return SaveReport(path.stat().st_size, len(self._chosen()), audio.shape[1])
 

@@ -18,11 +18,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from torch import Tensor
 
-from engine.codecs.base import SOUND_RATE
-from engine.resample import resample
-from hhray.geometry import FRAMES_PER_SECOND, ClipGeometry, Size
+from hhray.geometry import Size
 
 BT709 = 1
 LIMITED_RANGE = 1
@@ -52,17 +49,6 @@ def write_mp4(
         audio = container.add_stream("aac", rate=sample_rate, layout="stereo", bit_rate=AUDIO_BITS_PER_SECOND)
         _write_audio(container, audio, np.ascontiguousarray(sound), sample_rate)
         _write_video(container, video, frames, frames_per_second)
-
-
-def write_clip(
-    path: Path, frames: Tensor, sound: Tensor, geometry: ClipGeometry, sample_rate: int, threads: int
-) -> int:
-    """Write a generated clip of whole seconds; engine.clip.Clip.save is the general way. Returns samples written."""
-    num_samples = sample_rate * geometry.duration
-    heard = resample(sound, SOUND_RATE, sample_rate)[:, :num_samples]
-    shown = (enlarged(pixels.numpy(), geometry.output) for pixels in frames[: geometry.num_frames])
-    write_mp4(path, shown, heard.numpy(), geometry.output, FRAMES_PER_SECOND, sample_rate, threads)
-    return num_samples
 
 
 def enlarged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -223,7 +223,8 @@ class Pipeline:
 
     def _check_offer(self, job: ClipJob) -> None:
         """The memory plan was made for what is offered and no more."""
-        if job.geometry.resolution not in self._tiers or job.duration > self._max_seconds:
+        offered = {Resolution.P256, *self._tiers}  # 256P is the base, which every plan holds
+        if job.geometry.resolution not in offered or job.duration > self._max_seconds:
             raise InvalidParameter(
                 f"this pipeline was planned for clips of at most {self._max_seconds} seconds at "
                 f"{', '.join(self._tiers)}; {job.duration} seconds at {job.resolution} were asked for"

@@ -23,9 +23,8 @@ from hhray.geometry import FRAMES_PER_SECOND, Size
 VIDEO_KINDS = "MP4 or MOV file"
 SOUND_KINDS = "WAV, MP3, M4A, FLAC or OGG file"
 DAMAGED = f"the video cannot be read; send an undamaged {VIDEO_KINDS}"
-DEFAULT_MEMORY_BYTES = (
-    2 * 1024**3
-)  # 0.35 GB were needed for 4096x4096 of H.264; 16 frames of history in 10 bits take 1 GB
+# Python and the libraries take 0.2 GB; 16 frames of history of 4096x4096 in 10 bits would take about 1 GB.
+DEFAULT_MEMORY_BYTES = 2 * 1024**3
 MAX_SOUND_RATE = 192_000
 MAX_SAMPLE_BYTES = 2 * 4
 

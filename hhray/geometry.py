@@ -185,6 +185,15 @@ def frames_at_24(num_frames: int) -> tuple[int, ...]:
     return tuple((2 * FRAMES_PER_SECOND * k + 24) // 48 for k in range(shown))
 
 
+def edited_length(seconds: float) -> tuple[int, float]:
+    """Whole seconds of the clip that holds an edited video of this length, and the seconds delivered: the first 15.
+
+    Lengths are rounded to milliseconds: 3 seconds may come as 3.0000001 when they are the difference of two times.
+    """
+    delivered = min(round(seconds * 1000) / 1000, float(MAX_DURATION))
+    return max(MIN_DURATION, math.ceil(delivered)), delivered
+
+
 def nearest_ratio(size: Size) -> Ratio:
     """The ratio of the menu closest to a picture's own, on a logarithmic scale (so 2:1 and 1:2 are alike)."""
     return min(Ratio, key=lambda ratio: abs(math.log(size.aspect / PIXELS[ratio][3].aspect)))

@@ -18,6 +18,10 @@ from hhray.errors import ConfigError
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Resolution
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 
+# What a rank reaches in the transformer until somebody measures theirs: two cores share the first (measured), the
+# second is below what the model's authors report of one H100.
+FLOPS_PER_SECOND = {"cpu": 4e10, "cuda": 3e14}
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,16 +97,25 @@ class EngineSettings(_Group):
     )
     watchdog_floor_seconds: float = Field(default=120.0, gt=0, description="No phase is aborted earlier than this.")
     join_timeout_seconds: float = Field(
-        default=120.0, gt=0, description="Longest start of a gang: processes, rendezvous, weights."
+        default=120.0,
+        gt=0,
+        description="Longest start of a gang: processes and rendezvous; and a second more for every 100 MB of weights.",
     )
     cpus_per_rank: float = Field(default=0.1, gt=0, description="Logical Ray CPUs a rank reserves.")
     sample_rate: Literal[48000, 44100] = Field(default=48000, description="Audio sample rate of clips in Hz.")
     flops_per_second: float = Field(
-        default=4e10, gt=0, description="Cost model: what one rank reaches in the transformer."
+        default=0.0,
+        ge=0,
+        description="Cost model: what one rank reaches in the transformer; 0: 4e10 on a CPU, 3e14 on a GPU.",
     )
     pixels_per_second: float = Field(
         default=2e7, gt=0, description="Cost model: pixels decoded and encoded per second."
     )
+
+    @property
+    def model_name(self) -> str:
+        """What people call the model that is served: the checkpoint's folder, or the preset."""
+        return Path(self.checkpoint).name if self.checkpoint else self.preset
 
 
 class StoreSettings(_Group):
@@ -238,7 +251,8 @@ class Settings(BaseSettings):
 
     def cost_model(self, served: ServedModel) -> CostModel:
         """The cost model of what is served."""
-        return CostModel(served, self.engine.flops_per_second, self.engine.pixels_per_second)
+        engine = self.engine
+        return CostModel(served, engine.flops_per_second or FLOPS_PER_SECOND[engine.device], engine.pixels_per_second)
 
     def to_args(self) -> dict[str, Any]:
         """Plain values that rebuild these settings (`Settings(**args)`) in another process; secrets included,

@@ -17,10 +17,10 @@ WARM_STATES = frozenset({"ready", "busy"})
 def health_routes(services: Services) -> APIRouter:
     """Both answer 503 while the task store does not answer."""
     router = APIRouter()
-    preset = services.settings.engine.preset
+    model = services.settings.engine.model_name
 
     def metrics() -> Response:
-        body, content_type = render(services.store, preset)
+        body, content_type = render(services.store, model)
         return Response(body, media_type=content_type)
 
     def healthz() -> JSONResponse:
@@ -31,7 +31,8 @@ def health_routes(services: Services) -> APIRouter:
             {
                 "status": "ok",
                 "version": __version__,
-                "checkpoint": preset,
+                "checkpoint": model,
+                "trained_for": list(services.served.capabilities.names()),
                 "engines": len(engines),
                 "warm": any(engine.state in WARM_STATES for engine in engines),
                 "queued": depth.queued,

@@ -27,6 +27,7 @@ class MediaServer:
     """Serves a folder on loopback while the `with` block runs."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(folder)))
         self._thread = threading.Thread(target=self._server.serve_forever)
 
@@ -82,14 +83,17 @@ def make(server: ServerProcess, path: Path, model: str, prompt: str, **options: 
     from dashscope.api_entities.http_request import close_shared_sync_session
 
     dashscope.base_http_api_url = f"{server.url}/api/v1"
-    answer = VideoSynthesis.call(api_key="any", model=f"happyhorse-{model}", prompt=prompt, seed=7, **options)
+    task = VideoSynthesis.async_call(api_key="any", model=f"happyhorse-{model}", prompt=prompt, seed=7, **options)
+    assert task.status_code == 200, task
+    with server.client() as client:  # polls more often than the official client's own wait
+        raw = client.wait(task.output.task_id, timeout_seconds=200).raw
+    answer = VideoSynthesis.fetch(task.output.task_id, api_key="any")
     close_shared_sync_session()
     assert answer.status_code == 200, answer
     assert answer.output.task_status == "SUCCEEDED", answer
     response = httpx.get(answer.output.video_url)
     path.write_bytes(response.content)
-    with server.client() as client:
-        return client.get(answer.output.task_id).raw, path
+    return raw, path
 
 
 def frames_and_sound(path: Path) -> tuple[np.ndarray, np.ndarray]:

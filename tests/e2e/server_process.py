@@ -56,8 +56,8 @@ class ServerProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.settings.http.port}"
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "hhray", "serve", "--config", str(self.config), "--json"]
+    def start(self, as_json: bool = True) -> None:
+        command = [sys.executable, "-m", "hhray", "serve", "--config", str(self.config), *["--json"] * as_json]
         log = (self.home / "server.log").open("a")
         with log:
             self.process = subprocess.Popen(
@@ -66,7 +66,10 @@ class ServerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the server did not start: {(self.home / 'server.log').read_text()[-3000:]}"
-        assert json.loads(line)["url"] == self.url
+        if as_json:
+            assert json.loads(line)["url"] == self.url
+        else:
+            assert line == f"hhray serves {self.settings.engine.model_name} at {self.url}\n"
 
     def stop(self, timeout: float = 90.0) -> int:
         """SIGTERM and the exit code."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution, Size, frames_at_24, nearest_ratio
+from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution, Size, edited_length, frames_at_24, nearest_ratio
 
 # ratio: for each tier output pixels, pixels the model runs at, tokens per latent frame
 PIXEL_TABLE = """
@@ -123,6 +123,21 @@ def test_tokens_of_every_tier_ratio_and_length(row, tier, seconds):
     frames = LENGTHS[seconds][0]
     assert geometry.run_grid.num_tokens == frames * int(row[3 + 3 * tier])
     assert geometry.base_grid.num_tokens == frames * int(row[3])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (3.0000001, (3, 3.0)),
+        (2.9999999, (3, 3.0)),
+        (3.4, (4, 3.4)),
+        (15.2, (15, 15.0)),
+        (60.0, (15, 15.0)),
+        (1.5, (3, 1.5)),
+    ],
+)
+def test_an_edited_video_keeps_its_length_up_to_15_seconds(seconds, expected):
+    assert edited_length(seconds) == expected
 
 
 @pytest.mark.parametrize("seconds", DURATIONS)

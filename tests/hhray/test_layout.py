@@ -34,7 +34,8 @@ PUBLIC_NAMES = {
     "InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound PhaseTimeout RequestError RequestRefused "
     "ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
-    "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE frames_at_24 nearest_ratio",
+    "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
+    "nearest_ratio",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
     "hhray.memory_plan": "MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES is_small plan_memory",
     "hhray.memory_recipes": "ALL_STAND_INS CODEC_OF Recipe components recipes",
@@ -48,8 +49,8 @@ PUBLIC_NAMES = {
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
-    "hhray.settings": "ClientSettings EngineSettings HttpSettings HubSettings KeySettings MediaSettings RouterSettings "
-    "Settings StoreSettings load_settings",
+    "hhray.settings": "ClientSettings EngineSettings FLOPS_PER_SECOND HttpSettings HubSettings KeySettings "
+    "MediaSettings RouterSettings Settings StoreSettings load_settings",
     "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
     "TaskState",
     "hhray.verb": "Verb",

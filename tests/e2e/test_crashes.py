@@ -14,7 +14,7 @@ from hhray.client_view import TaskView
 from hhray.tasks import Stage, Task, TaskState
 from server_process import ServerProcess, is_halfway, wait_for
 
-SHAPE = {"resolution": "256P", "ratio": "1:1", "duration": 5}
+SHAPE = {"resolution": "256P", "ratio": "1:1", "duration": 4}
 
 
 def test_a_killed_server_loses_nothing_and_the_next_start_ends_its_leftovers(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_stop_without_patience_puts_running_clips_back(tmp_path: Path) -> None
     server = ServerProcess(tmp_path)
     values = json.loads(server.config.read_text(encoding="utf-8"))
     server.config.write_text(json.dumps(values | {"drain_seconds": 0.0}), encoding="utf-8")
-    server.start()
+    server.start(as_json=False)
     stopped = stop_midway(server)
     assert (stopped.state, stopped.faults) == (TaskState.PENDING, 0)
 

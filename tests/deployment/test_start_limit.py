@@ -1,0 +1,24 @@
+"""How long a gang may take to start, and what a rank is taken to compute before anything was measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployment.gang import start_seconds
+from hhray.geometry import Resolution
+from hhray.memory_parts import Stage
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
+from hhray.settings import load_settings
+
+
+def test_large_weights_are_given_the_time_to_be_read() -> None:
+    assert start_seconds(120.0, ServedModel(preset("pico"))) == pytest.approx(120.0, abs=0.2)
+    released = ServedModel(preset("15b"), ladder={Resolution.P720: Stage.SR_540P, Resolution.P1080: Stage.SR_1080P})
+    assert start_seconds(120.0, released) == pytest.approx(120 + 3 * 612, rel=0.01)  # three networks of 61.2 GB
+
+
+def test_a_gpu_is_taken_for_faster_than_a_cpu_until_told() -> None:
+    served = ServedModel(preset("tiny"))
+    for engine, flops in (({}, 4e10), ({"device": "cuda"}, 3e14), ({"device": "cuda", "flops_per_second": 5e14}, 5e14)):
+        assert load_settings(overrides={"engine": engine}).cost_model(served).flops_per_second == flops

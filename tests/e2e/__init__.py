@@ -1,0 +1,1 @@
+"""End-to-end tests; a package, so that their shared server ends with them."""
