@@ -1,1 +1,1 @@
-"""The embedded checkpoint: a made world of sprites, scorers that look at clips of it, and small codecs for it."""
+"""The embedded checkpoint, begun: a made world of sprites, scorers that look at its clips, a codec of its sound."""

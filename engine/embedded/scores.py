@@ -1,4 +1,4 @@
-"""`python -m engine.embedded.scores --calibrate [--codecs]`: how well the scorers see true renders, through a real MP4.
+"""`python -m engine.embedded.scores --calibrate [--sound-codec]`: how well the scorers see true renders, in real MP4s.
 
 Prints each criterion's accuracy with its Wilson interval, beside a control: the same clips judged against the scenes of
 other clips, and with their sound.
@@ -19,7 +19,6 @@ import torch
 from engine.clip import Clip
 from engine.codecs.base import SOUND_RATE
 from engine.embedded.codecs.sound import SpriteSoundCodec
-from engine.embedded.codecs.video import SpriteVideoCodec
 from engine.embedded.scoring.clip_file import watch
 from engine.embedded.scoring.judge import Seen, judge, look, tally
 from engine.embedded.scoring.wilson import Tally
@@ -38,12 +37,11 @@ def true_clip(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor
     return torch.from_numpy(render(scene, num_frames)), torch.from_numpy(sound(scene, 2048 * num_frames))
 
 
-def through_codecs(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same after the small codecs' latents."""
+def through_sound_codec(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, its sound after the latents of the small sound codec."""
     frames, heard = true_clip(scene, num_frames)
-    video, audio = SpriteVideoCodec.load(), SpriteSoundCodec()
-    latent = video.encode_video(frames.permute(3, 0, 1, 2) / 127.5 - 1)
-    return video.decode(latent), audio.decode(audio.encode(heard, SOUND_RATE, torch.Generator()))
+    audio = SpriteSoundCodec()
+    return frames, audio.decode(audio.encode(heard, SOUND_RATE, torch.Generator()))
 
 
 def seen_in_file(scene: Scene, make: Make, folder: Path, resolution: Resolution = Resolution.P256) -> Seen:
@@ -87,9 +85,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--calibrate", action="store_true", required=True, help="score true renders")
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes (200)")
     parser.add_argument("--seed", type=int, default=1, help="of the scenes (1)")
-    parser.add_argument("--codecs", action="store_true", help="through the small codecs as well")
+    parser.add_argument("--sound-codec", action="store_true", help="through the small sound codec as well")
     arguments = parser.parse_args(argv)
-    right, control = calibrate(arguments.scenes, arguments.seed, through_codecs if arguments.codecs else true_clip)
+    right, control = calibrate(
+        arguments.scenes, arguments.seed, through_sound_codec if arguments.sound_codec else true_clip
+    )
     for name in right:
         sys.stdout.write(f"{name:10} {right[name]!s:42} shuffled: {control[name]}\n")
     return 0
