@@ -21,13 +21,14 @@ import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
 from deployment.keys import check_binding
 from deployment.model_on_offer import model_on_offer
 from deployment.store.sqlite import SqliteStore
-from hhray.errors import ConfigError
+from hhray.errors import ConfigError, EngineFault
 from hhray.settings import Settings
 
 TAG_VARIABLE = "HHRAY_SERVER_TAG"
@@ -140,7 +141,10 @@ class LocalServer:
             store.set_drain(None)
         finally:
             store.close()
-        serve.run(bind(self.settings), name=APP_NAME, route_prefix="/")
+        try:
+            serve.run(bind(self.settings), name=APP_NAME, route_prefix="/")
+        except RuntimeError as error:  # Serve gave up on a part of it
+            raise EngineFault(f"the server did not start: {_cause_of(serve.status())}") from error
 
     def _stop(self, drain_seconds: float | None) -> None:
         """Drain (unless None), shut Serve and Ray down, make sure that nothing stays; also after half a start."""
@@ -235,3 +239,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _cause_of(status: Any) -> str:  # noqa: ANN401 - Serve's schema has no types here
+    """What the parts that failed say: the first line of each that names an error of ours, else their last line."""
+    deployments = status.applications[APP_NAME].deployments.values()
+    causes = []
+    for text in (one.message for one in deployments if one.message):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        ours = [line for line in lines if line.startswith("hhray.errors.")]
+        causes.append((ours or lines[-1:])[0].removeprefix("hhray.errors."))
+    return "; ".join(causes) or "see the logs of Serve"
