@@ -8,6 +8,7 @@ noised part of the way. Sound to be kept or followed is held either way.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -95,7 +96,7 @@ class Conditioner:
         draw = NoiseSource(job.seed, self._device, self._reference_noise)
         clip = ClipInput(passes[0].grid, geometry.audio_latents, text, draw)
         if self._served.guided:
-            clip = replace(clip, negative_text=self._encoders.text.encode(NEGATIVE_PROMPT).to(self._device))
+            clip = replace(clip, negative_text=self._negative)
         if job.sound_path:
             self._limits.scratch_dir.mkdir(parents=True, exist_ok=True)
             scratch = self._limits.scratch_dir
@@ -108,6 +109,11 @@ class Conditioner:
             clip = replace(clip, conditions=self._references(job, clip))
         frames = self._first_frames(job, passes) if self._starts_with_picture(mode, trained) else (None,) * len(passes)
         return Prepared(job, replace(clip, first_frame=frames[0]), frames, track)
+
+    @cached_property
+    def _negative(self) -> Tensor:
+        """Features of the negative prompt, the same for every clip."""
+        return self._encoders.text.encode(NEGATIVE_PROMPT).to(self._device)
 
     @staticmethod
     def _starts_with_picture(mode: Mode, trained: bool) -> bool:

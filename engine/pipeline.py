@@ -65,6 +65,7 @@ class Pipeline:
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
+        self._conditioner: Conditioner | None = None
 
     @classmethod
     def from_pretrained(
@@ -113,10 +114,12 @@ class Pipeline:
         )
         components.load(rank)
         self._components = components
+        noise = self._reference_noise
+        self._conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
         denoiser = self._denoiser(Stage.BASE)
         text = components.text.encode("warming up").to(components.device)
-        noise = NoiseSource(0, components.device)
-        clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, noise, negative_text=text)
+        draw = NoiseSource(0, components.device)
+        clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, draw, negative_text=text)
         denoiser.velocities(denoiser.start([clip]))
         return self
 
@@ -186,10 +189,9 @@ class Pipeline:
         """
         if len({(job.geometry, job.mode, len(job.images)) for job in jobs}) != 1:
             raise EngineFault(f"a batch needs one or more clips of one shape, got {len(jobs)} of several or none")
-        components, noise = self._loaded, self._reference_noise
         for job in jobs:
             self._check_offer(job)
-        conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
+        conditioner = self._conditioned
         passes = self.served.passes(jobs[0].geometry)
         return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser)
 
@@ -248,6 +250,12 @@ class Pipeline:
 
     def _denoiser(self, stage: Stage) -> Denoiser:
         return self._loaded.denoiser(stage, self._rank, self._world_size)
+
+    @property
+    def _conditioned(self) -> Conditioner:
+        if self._conditioner is None:
+            raise EngineFault("the model is not loaded; call to(device) first")
+        return self._conditioner
 
     @property
     def _loaded(self) -> Components:

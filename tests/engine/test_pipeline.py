@@ -173,6 +173,17 @@ def test_a_release_says_what_its_tiers_are_made_with(release):
         pipeline.begin([_job("720P")])
 
 
+def test_base_weights_are_guided_away_from_a_negative_prompt_encoded_once(tmp_path):
+    write_tiny_release(tmp_path / "weights", size=preset("pico"), parts=("base",), seed=4)
+    pipeline = Pipeline.from_pretrained(tmp_path / "weights", max_seconds=3).to("cpu")
+    batches = [pipeline.begin([_job("256P")]) for _ in range(2)]
+    pipeline.step(batches[0])
+    assert (batches[0].next_step, batches[0].num_steps) == (1, 32)
+    negatives = [batch.prepared[0].clip.negative_text for batch in batches]
+    assert negatives[0] is negatives[1]
+    assert negatives[0].shape != batches[0].prepared[0].clip.text.shape
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
