@@ -116,8 +116,9 @@ def test_short_clips_of_one_shape_are_packed_and_equal_their_single_runs(server:
         files = [client.download(view, tmp_path / f"{i}.mp4") for i, view in enumerate([alone, *packed])]
     assert re.search(rf"batch {twins[0]}\.1 begins: 2 clips", server.engine_log())
     single, same, other = (np.stack(frames_of(path)) for path in files)
-    # Latents agree to 1e-5 (tests/engine); the encoder may decide differently on such a difference, by a shade.
-    assert np.abs(single.astype(int) - same).mean() < 3
+    # Latents agree to 1e-5 (tests/engine); the encoder may decide differently on such a difference, by a shade:
+    # 1.26 grey levels were seen with these weights, whose pictures are all noise, and the same in two runs.
+    assert np.abs(single.astype(int) - same).mean() < 2
     assert np.abs(single.astype(int) - other).mean() > 10
 
 
