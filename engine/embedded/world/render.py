@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.embedded.world.canvas import NATIVE, Canvas
 from engine.embedded.world.motion import track
 from engine.embedded.world.palette import COLOURS, background
-from engine.embedded.world.scene import NATIVE, Face, Scene
+from engine.embedded.world.scene import Face, Scene
 from engine.embedded.world.shapes import coverage
 from engine.embedded.world.voice import openness
-from hhray.geometry import FRAMES_PER_SECOND, Size
+from hhray.geometry import FRAMES_PER_SECOND
 
 Picture = NDArray[np.float32]
 
@@ -23,19 +24,20 @@ INK = (25, 18, 22)
 EYE_WHITE = (250, 250, 250)
 
 
-def render(scene: Scene, num_frames: int, size: Size = NATIVE, first: int = 0) -> NDArray[np.uint8]:
+def render(scene: Scene, num_frames: int, canvas: Canvas = NATIVE, first: int = 0) -> NDArray[np.uint8]:
     """Frames uint8 RGB [num_frames, H, W, 3] at 25 a second, from frame `first` on."""
     times = np.arange(first, first + num_frames) / FRAMES_PER_SECOND
-    empty = background(scene.background, size)
+    empty = background(scene.background, canvas.size)
     frames = np.repeat(np.round(empty).astype(np.uint8)[None], num_frames, axis=0)
-    paths = [(thing, track(thing, times, size.aspect)) for thing in scene.things]
+    paths = [(thing, track(thing, times, canvas.aspect)) for thing in scene.things]
     mouth = openness(scene.face, times) if scene.face else times
+    (left, top), unit = canvas.corner, canvas.height
     for index, frame in enumerate(frames):
         for thing, path in paths:
-            place = path.x[index] * size.height, path.y[index] * size.height
-            _paint(frame, thing.shape, place, path.radius[index] * size.height, COLOURS[thing.colour])
+            place = left + path.x[index] * unit, top + path.y[index] * unit
+            _paint(frame, thing.shape, place, path.radius[index] * unit, COLOURS[thing.colour])
         if scene.face:
-            _paint_face(frame, scene.face, float(mouth[index]), size)
+            _paint_face(frame, scene.face, float(mouth[index]), canvas)
     return frames
 
 
@@ -45,9 +47,10 @@ def face_centre(face: Face, aspect: float) -> tuple[float, float]:
     return reach + face.across * (aspect - 2 * reach), 0.5
 
 
-def _paint_face(frame: NDArray[np.uint8], face: Face, mouth: float, size: Size) -> None:
-    centre = face_centre(face, size.aspect)
-    x, y, unit = centre[0] * size.height, centre[1] * size.height, FACE_RADIUS * min(size.width, size.height)
+def _paint_face(frame: NDArray[np.uint8], face: Face, mouth: float, canvas: Canvas) -> None:
+    (left, top), centre = canvas.corner, face_centre(face, canvas.aspect)
+    x, y = left + centre[0] * canvas.height, top + centre[1] * canvas.height
+    unit = FACE_RADIUS * min(1.0, canvas.aspect) * canvas.height
     _paint(frame, "ball", (x, y), unit, COLOURS[face.colour])
     for side in (-1, 1):
         eye = x + side * EYE[0] * unit, y + EYE[1] * unit

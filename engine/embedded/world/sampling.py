@@ -8,6 +8,7 @@ phrase one colour in eight.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from numpy.random import Generator
@@ -26,8 +27,6 @@ HELD_OUT_STEPS = (1, 3, 5)  # odd, so that each shape, colour and motion is held
 FACE_SHARE, PAIR_SHARE = 0.2, 0.25
 ROWS = (Lane(bottom=0.5), Lane(top=0.5))
 COLUMNS = (Lane(right=0.5), Lane(left=0.5))
-ALONG_ROWS = (Motion.LEFT, Motion.RIGHT, Motion.GROW, Motion.STILL)
-ALONG_COLUMNS = (Motion.UP, Motion.DOWN, Motion.BOUNCE, Motion.CIRCLE, Motion.GROW, Motion.STILL)
 
 
 def held_out(shape: str, colour: str, motion: Motion) -> bool:
@@ -59,16 +58,14 @@ def sample(rng: Generator, *, unseen: bool = False) -> Scene:
     return Scene(_pair(rng, unseen), background=background)
 
 
-def sample_thing(
-    rng: Generator, *, unseen: bool = False, motions: tuple[Motion, ...] = MOTIONS, lane: Lane | None = None
-) -> Thing:
+def sample_thing(rng: Generator, *, unseen: bool = False) -> Thing:
     """A thing of a combination that is held out or, without `unseen`, is not."""
     while True:
-        shape, colour, motion = _one(rng, SHAPES), _one(rng, COLOUR_NAMES), _one(rng, motions)
+        shape, colour, motion = _one(rng, SHAPES), _one(rng, COLOUR_NAMES), _one(rng, MOTIONS)
         if held_out(shape, colour, motion) == unseen:
             break
     speed, bulk = _one(rng, tuple(Speed)), _one(rng, tuple(Bulk))
-    return Thing(shape, colour, motion, speed, bulk, float(rng.random()), float(rng.random()), lane or Lane())
+    return Thing(shape, colour, motion, speed, bulk, float(rng.random()), float(rng.random()))
 
 
 def sample_face(rng: Generator, *, unseen: bool = False) -> Face:
@@ -81,14 +78,22 @@ def sample_face(rng: Generator, *, unseen: bool = False) -> Face:
             return face
 
 
+def lanes_of(first: Motion, second: Motion) -> tuple[Lane, Lane]:
+    """Where two things move: one above the other if they go to the sides, else side by side; the first named is on top
+    or on the left."""
+    sideways = (Motion.LEFT, Motion.RIGHT)
+    flat = (*sideways, Motion.GROW, Motion.STILL)
+    rows = first in flat and second in flat and (first in sideways or second in sideways)
+    return ROWS if rows else COLUMNS
+
+
 def _pair(rng: Generator, unseen: bool) -> tuple[Thing, ...]:
-    """Two things of different shape and colour, each in its half of the picture, in which it can move freely."""
-    lanes, motions = (ROWS, ALONG_ROWS) if rng.random() < 0.4 else (COLUMNS, ALONG_COLUMNS)
-    order = (0, 1) if rng.random() < 0.5 else (1, 0)
+    """Two things of different shape and colour, each in its half of the picture."""
     while True:
-        pair = tuple(sample_thing(rng, unseen=unseen, motions=motions, lane=lanes[place]) for place in order)
+        pair = tuple(sample_thing(rng, unseen=unseen) for _ in range(2))
         if pair[0].shape != pair[1].shape and pair[0].colour != pair[1].colour:
-            return pair
+            lanes = lanes_of(pair[0].motion, pair[1].motion)
+            return tuple(replace(thing, lane=lane) for thing, lane in zip(pair, lanes, strict=True))
 
 
 def _one(rng: Generator, values: Sequence[Value]) -> Value:

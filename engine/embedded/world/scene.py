@@ -5,21 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hhray.geometry import PIXELS, Ratio, Size
 from hhray.request import Language
-
-
-def native_size(ratio: Ratio) -> Size:
-    """The size clips of a ratio are drawn at: half of the 256P base, rounded up to whole tokens.
-
-    Of 16:9 (224x128, also of 9:16 and 1:1) nothing is cut off or stretched when it is enlarged; three seconds of it are
-    20 x 4 x 7 = 560 video tokens.
-    """
-    base = PIXELS[ratio][0]
-    return Size(base.width // 2, base.height // 2).run()
-
-
-NATIVE = native_size(Ratio.R16_9)
 
 
 class Motion(StrEnum):

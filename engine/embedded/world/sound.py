@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.embedded.world.canvas import NATIVE
 from engine.embedded.world.motion import contacts, sounding, track
-from engine.embedded.world.scene import NATIVE, Scene, Thing
+from engine.embedded.world.scene import Scene, Thing
 from engine.embedded.world.voice import voice
 
 SAMPLE_RATE = 51_200

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.embedded.world.canvas import NATIVE, Canvas, native
 from engine.embedded.world.motion import contacts, track
 from engine.embedded.world.palette import BACKGROUNDS, COLOURS
 from engine.embedded.world.phrases import PHRASES
 from engine.embedded.world.render import render
 from engine.embedded.world.sampling import sample
-from engine.embedded.world.scene import NATIVE, Bulk, Face, Motion, Scene, Speed, Thing, native_size
+from engine.embedded.world.scene import Bulk, Face, Motion, Scene, Speed, Thing
 from engine.embedded.world.shapes import BOTTOMS, OUTLINES, coverage
 from engine.embedded.world.sound import SAMPLE_RATE, TONES, sound
 from engine.embedded.world.voice import openness
@@ -37,14 +38,15 @@ def test_the_world_has_what_was_asked_for():
     ("bulk", "ratio"), [(Bulk.SMALL, Ratio.R16_9), (Bulk.LARGE, Ratio.R16_9), (Bulk.LARGE, Ratio.R9_16)]
 )
 def test_things_are_drawn_where_the_labels_say_and_stay_in_the_picture(motion, bulk, ratio):
-    thing, size = Thing("square", "red", motion, Speed.FAST, bulk, 0.7, 0.4), native_size(ratio)
-    path, frames = track(thing, TIMES, size.aspect), render(Scene((thing,)), FRAMES, size)
+    thing, canvas = Thing("square", "red", motion, Speed.FAST, bulk, 0.7, 0.4), native(ratio)
+    path, frames = track(thing, TIMES, canvas.aspect), render(Scene((thing,)), FRAMES, canvas)
+    size, (left, top), unit = canvas.size, canvas.corner, canvas.height
     seen = frames[..., 1] < 128
-    assert (seen.sum((1, 2)) > 60).all()
+    assert (seen.sum((1, 2)) > 30).all()
     rows, columns = np.arange(size.height) + 0.5, np.arange(size.width) + 0.5
     area = seen.sum((1, 2))
-    np.testing.assert_allclose(seen.sum(2) @ rows / area / size.height, path.y, atol=0.006)
-    np.testing.assert_allclose(seen.sum(1) @ columns / area / size.height, path.x, atol=0.006)
+    np.testing.assert_allclose((seen.sum(2) @ rows / area - top) / unit, path.y, atol=0.008)
+    np.testing.assert_allclose((seen.sum(1) @ columns / area - left) / unit, path.x, atol=0.008)
     assert not seen[:, 0].any()
     assert not seen[:, -1].any()
     assert not seen[:, :, 0].any()
@@ -97,7 +99,7 @@ def test_a_mouth_opens_as_its_voice_is_loud(language):
     heard = sound(scene, FRAMES * 2048).mean(0)
     near = np.pad(np.square(heard), 1024)[: FRAMES * 2048].reshape(FRAMES, 2048)
     assert np.corrcoef(np.sqrt(near.mean(1)), opened)[0, 1] > 0.9
-    dark = (render(scene, FRAMES)[:, 64:, :].max(-1) < 60).sum((1, 2))
+    dark = (render(scene, FRAMES)[:, 48:, :].max(-1) < 60).sum((1, 2))
     assert np.corrcoef(dark, opened)[0, 1] > 0.99
     assert 0.4 < opened.max() <= 1
 
@@ -112,18 +114,22 @@ def test_a_scene_is_the_same_every_time_at_any_size():
     assert scene == sample(np.random.default_rng(3))
     np.testing.assert_array_equal(render(scene, 5), render(scene, 5))
     np.testing.assert_array_equal(render(scene, 3, first=2), render(scene, 5)[2:])
-    large = render(scene, 2, Size(448, 256)).reshape(2, 128, 2, 224, 2, 3).mean((2, 4))
+    large = render(scene, 2, Canvas(Size(320, 192), NATIVE.aspect)).reshape(2, 96, 2, 160, 2, 3).mean((2, 4))
     assert np.abs(large - render(scene, 2)).mean() < 1.5
-    assert render(scene, 2, Size(128, 224)).shape == (2, 224, 128, 3)
+    assert render(scene, 2, native(Ratio.R9_16)).shape == (2, 160, 96, 3)
 
 
-def test_native_sizes_are_half_of_the_base_in_whole_tokens():
-    assert native_size(Ratio.R16_9) == NATIVE == Size(224, 128)
+def test_what_is_delivered_of_a_native_size_is_what_the_base_shows():
+    assert NATIVE == native(Ratio.R16_9) == Canvas(Size(160, 96), 1.75)
     for ratio in Ratio:
-        size, base = native_size(ratio), PIXELS[ratio][0]
+        canvas, base = native(ratio), PIXELS[ratio][0]
+        size = canvas.size
         assert size.width % 32 == size.height % 32 == 0
-        assert 0 <= 2 * size.width - base.width < 64
-        assert 0 <= 2 * size.height - base.height < 64
+        assert 0 <= size.width - base.width * 5 / 14 < 32
+        assert 0 <= size.height - base.height * 5 / 14 < 32
+        left, top = canvas.corner
+        assert size.width - 2 * left == pytest.approx(canvas.height * base.aspect)
+        assert size.height - 2 * top == pytest.approx(canvas.height)
 
 
 def test_long_clips_go_on():
