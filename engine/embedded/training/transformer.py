@@ -1,0 +1,141 @@
+"""`python -m engine.embedded.training.transformer --to FOLDER`: teaches the transformer by flow matching.
+
+Run again, it goes on where it was stopped, with new scenes to draw on. The same seed and plan give the same weights if
+nothing interrupts. Writes state.safetensors, progress.jsonl (step, losses, seconds) and teacher.safetensors (the
+averaged weights) into the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.embedded.codecs.fields import NUM_USED
+from engine.embedded.training.examples import ExampleMaker, Pool
+from engine.embedded.training.flow import from_tokens, spare_rows
+from engine.embedded.training.lessons import Lesson, editing, plain, referring
+from engine.embedded.training.packed import PackedNetwork
+from engine.embedded.training.plan import PLANS, Course, Plan
+from engine.embedded.training.start import SIZE, new_model
+from engine.embedded.training.state import FACTS, TrainingState
+from engine.embedded.world.canvas import native
+from hhray.geometry import Ratio
+from hhray.model_size import ModelSize
+
+HELD = {"final_linear_video.weight": spare_rows()}
+AUDIO_WEIGHT = 0.5
+POOL = 12_000
+SAVE_SECONDS = 240.0
+
+
+class Teacher:
+    """Takes steps of a plan on one device."""
+
+    def __init__(self, plan: Plan, seed: int, device: str = "cpu", size: ModelSize = SIZE) -> None:
+        self.plan, self.seed, self.device = plan, seed, torch.device(device)
+        self.model = new_model(seed, size).to(self.device)
+        self.network = PackedNetwork(self.model)
+        self.state = TrainingState(self.model, HELD)
+        self._pools: dict[tuple[Ratio, int], Pool] = {}
+
+    def step(self) -> dict[str, float]:
+        """One step; its losses."""
+        index = self.state.step
+        lesson = self._lesson(self.plan.course(index), index).to(self.device)
+        video, audio = losses(self.network, lesson)
+        torch.autograd.backward(video + AUDIO_WEIGHT * audio)
+        norm = self.state.update(self.plan.rate_at(index))
+        return {"step": index + 1, "video": video.item(), "audio": audio.item(), "gradient": norm}
+
+    def _lesson(self, course: Course, index: int) -> Lesson:
+        random = np.random.default_rng([self.seed, index])
+        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+        ratio = course.ratios[int(random.integers(len(course.ratios)))]
+        canvas = native(ratio)
+        key = ratio, course.num_latents
+        pool = self._pools.setdefault(key, Pool(ExampleMaker(canvas), course.num_latents, POOL))
+        examples = pool.take(random, course.batch, round(self.plan.fresh * course.batch))
+        kind = random.random()
+        if kind < course.referring:
+            return referring(examples, random, generator)
+        if kind < course.referring + course.editing:
+            # twice the tokens: half the clips
+            return editing(examples[: course.batch // 2], canvas, random, generator)
+        return plain(examples, random, generator)
+
+
+def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    """Mean squared errors of the velocities that count, of video and of audio."""
+    video, audio = network(lesson.batch)
+    target = lesson.noised
+    wrong = (from_tokens(video, target.video) - target.video_velocity)[:, :NUM_USED].square()
+    heard = (audio - target.audio_velocity).square()
+    return (wrong * lesson.video_weight).mean(), (heard * lesson.audio_weight).mean()
+
+
+def train(teacher: Teacher, folder: Path, until: float) -> None:
+    """Take steps until the plan is done or the clock `time.monotonic` says `until`; what was learned is kept whatever
+    happens, also when it is interrupted."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with (
+        Progress(*columns, console=Console(stderr=True)) as bar,
+        (folder / "progress.jsonl").open("a", encoding="utf-8") as log,
+    ):
+        task = bar.add_task("training", total=teacher.plan.total, completed=teacher.state.step)
+        try:
+            for seen in _steps(teacher, folder, until):
+                log.write(json.dumps(seen) + "\n")
+                log.flush()
+                bar.update(task, advance=1, description=f"video {seen['video']:.3f} audio {seen['audio']:.3f}")
+        finally:
+            save(teacher, folder)
+
+
+def _steps(teacher: Teacher, folder: Path, until: float) -> Iterator[dict[str, float]]:
+    """Losses and seconds of each step; saves now and then."""
+    saved = time.monotonic()
+    while teacher.state.step < teacher.plan.total and time.monotonic() < until:
+        begun = time.monotonic()
+        seen = teacher.step()
+        yield {**seen, "seconds": round(time.monotonic() - begun, 3)}
+        if time.monotonic() - saved > SAVE_SECONDS:
+            save(teacher, folder)
+            saved = time.monotonic()
+
+
+def save(teacher: Teacher, folder: Path) -> None:
+    """The state, and the averaged weights by themselves."""
+    teacher.state.save(folder, {"seed": teacher.seed})
+    save_file(teacher.state.average, folder / "teacher.safetensors")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, or go on training."""
+    parser = argparse.ArgumentParser(prog="python -m engine.embedded.training.transformer", description=__doc__)
+    parser.add_argument("--to", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--plan", choices=sorted(PLANS), default="cpu", help="how long, how much at once (cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop after this time; run again to go on")
+    parser.add_argument("--seed", type=int, default=4, help="of weights, scenes and noise (4)")
+    arguments = parser.parse_args(argv)
+    arguments.to.mkdir(parents=True, exist_ok=True)
+    teacher = Teacher(PLANS[arguments.plan], arguments.seed, arguments.device)
+    if (arguments.to / FACTS).exists():
+        teacher.state.load(arguments.to)
+    train(teacher, arguments.to, time.monotonic() + 60 * arguments.minutes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

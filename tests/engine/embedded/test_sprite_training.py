@@ -1,0 +1,158 @@
+"""Training of the embedded transformer: what it is taught, and that it learns."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from engine.denoiser import ClipInput, Denoiser
+from engine.embedded.codecs.fields import NUM_USED, SPARE
+from engine.embedded.meaning import Wish, figure_name, meaning
+from engine.embedded.training.distil import LEVELS, Distiller
+from engine.embedded.training.examples import ExampleMaker, Pool, choices
+from engine.embedded.training.flow import couple, from_tokens, levels, noised, spare_rows, to_tokens
+from engine.embedded.training.lessons import editing, plain, referring
+from engine.embedded.training.packed import PackedNetwork
+from engine.embedded.training.plan import Course, Plan
+from engine.embedded.training.start import SIZE, new_model
+from engine.embedded.training.transformer import Teacher, train
+from engine.embedded.world.canvas import NATIVE
+from engine.embedded.world.scene import Motion, Scene, Thing
+from engine.model.patch import patchify, unpatchify
+from engine.samplers.distilled import DistilledSampler
+from engine.segments import Segment, source_segment
+from hhray.errors import ConfigError
+from hhray.geometry import LatentGrid
+from hhray.model_size import ModelSize
+
+SMALL = ModelSize("small", 3, 1, 128, 8, 8, 16, 64)
+LATENTS = 3
+BALL = Thing("ball", "red", Motion.RIGHT, start=0.25, across=0.9)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    maker, rng = ExampleMaker(), np.random.default_rng(1)
+    singles = [maker.make(Scene((thing,)), LATENTS) for thing in (BALL, Thing("star", "blue", Motion.BOUNCE))]
+    return [*singles, *(maker.draw(rng, LATENTS) for _ in range(4))]
+
+
+def test_tokens_are_those_the_engine_makes(examples):
+    video = torch.from_numpy(np.stack([one.video for one in examples]))
+    tokens = to_tokens(video)
+    torch.testing.assert_close(tokens[3], patchify(video[3]))
+    torch.testing.assert_close(from_tokens(tokens, video)[3], unpatchify(tokens[3], LatentGrid(*video.shape[2:])))
+
+
+def test_a_packed_batch_has_the_velocities_the_engine_gives_each_clip(examples):
+    model = new_model(1, SMALL, torch.float32)
+    torch.nn.init.normal_(model.final_linear_video.weight, 0, 0.1)
+    lesson = editing(examples[:2], NATIVE, np.random.default_rng(2), torch.Generator().manual_seed(2))
+    packed = PackedNetwork(model)(lesson.batch)
+    grid, denoiser = lesson.batch.shape.grid, Denoiser(model, DistilledSampler())
+    for index in range(2):
+        source = lesson.batch.parts[3][index]
+        shape = lesson.batch.shape.conditions[0]
+        clip = ClipInput(
+            grid,
+            lesson.batch.shape.audio_latents,
+            lesson.batch.parts[2][index],
+            torch.randn,
+            audio=lesson.noised.audio[index],
+            video=lesson.noised.video[index],
+            conditions=(Segment(shape, source),),
+        )
+        video, audio = denoiser.velocities(denoiser.start([clip]))[0]
+        torch.testing.assert_close(from_tokens(packed[0], lesson.noised.video)[index], video, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(packed[1][index], audio, atol=2e-5, rtol=1e-4)
+
+
+def test_coupled_noise_says_the_choices_and_is_as_normal_as_before():
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(64, 48, 2, 6, 10, generator=generator)
+    wanted = torch.randn(64, 4, generator=generator)
+    coupled = couple(noise, wanted)
+    said = torch.unflatten(coupled[:, SPARE], 1, (4, 5)).flatten(2).sum(2) / (5 * 2 * 6 * 10) ** 0.5
+    torch.testing.assert_close(said, wanted)
+    torch.testing.assert_close(coupled[:, :NUM_USED], noise[:, :NUM_USED])
+    assert coupled[:, SPARE].std().item() == pytest.approx(1, abs=0.01)
+
+
+def test_choices_are_where_a_scene_begins():
+    quantiles = choices(Scene((BALL,)))
+    np.testing.assert_allclose(quantiles, [-0.6745, 1.2816, 0, 0], atol=1e-3)
+
+
+def test_noised_latents_and_velocities_go_together(examples):
+    video, audio, wanted = (
+        torch.from_numpy(np.stack([getattr(one, name) for one in examples])) for name in ("video", "audio", "choices")
+    )
+    sigma = levels(len(examples), torch.Generator().manual_seed(4))
+    assert ((sigma > 0) & (sigma < 1)).all()
+    assert (sigma > 0.6).sum() >= 4  # the schedule's shift: most levels are noisy
+    one = noised(video, audio, wanted, sigma, torch.Generator().manual_seed(5))
+    level = sigma[:, None, None, None, None]
+    torch.testing.assert_close(
+        (one.video - level * one.video_velocity)[:, :NUM_USED], video[:, :NUM_USED], atol=1e-5, rtol=1e-5
+    )
+    torch.testing.assert_close(one.audio - level[..., 0, 0] * one.audio_velocity, audio, atol=1e-5, rtol=1e-5)
+
+
+def test_a_given_first_frame_is_clean_and_not_to_be_learned(examples):
+    many = [one for one in examples for _ in range(12)]
+    lesson = plain(many, np.random.default_rng(6), torch.Generator().manual_seed(6))
+    given = lesson.video_weight[:, 0, 0, 0, 0] == 0
+    held = lesson.audio_weight[:, 0, 0] == 0
+    assert 0 < given.sum() < len(many) / 2
+    assert 0 < held.sum() < len(many) / 2
+    clean = to_tokens(torch.from_numpy(np.stack([one.video[:, :1] for one in many])))
+    wrong = (lesson.batch.parts[0][:, : clean.shape[1]] - clean).abs().mean((1, 2))
+    assert wrong[given].max() < 0.15 < wrong[~given & (lesson.sigma > 0.6)].min()
+    torch.testing.assert_close(lesson.batch.parts[1][held], torch.from_numpy(np.stack([e.audio for e in many]))[held])
+
+
+def test_references_and_sources_lie_where_the_engine_puts_them(examples):
+    edited = editing(examples[:2], NATIVE, np.random.default_rng(7), torch.Generator().manual_seed(7))
+    video = torch.from_numpy(examples[0].video)
+    assert edited.batch.shape.conditions == (source_segment(video).shape,)
+    shown = referring(examples[:2], np.random.default_rng(8), torch.Generator().manual_seed(8))
+    names = [part for part in shown.batch.parts[3:] if part.shape[1] == 1]
+    np.testing.assert_array_equal(names[0][0].numpy(), figure_name(1)[:1])
+    times = [segment.offset[0] for segment in shown.batch.shape.conditions]
+    assert times[:2] == [LATENTS + 2, LATENTS + 2]
+    features = shown.batch.parts[2][0].numpy()
+    assert (features != meaning(Wish(examples[0].scene))).any()  # what the picture shows is not said
+
+
+def test_the_pool_gives_old_and_new_scenes():
+    pool, rng = Pool(ExampleMaker(), 2, 6), np.random.default_rng(9)
+    assert len({id(one) for _ in range(4) for one in pool.take(rng, 1, 0)}) == 4
+    assert len({id(one) for _ in range(12) for one in pool.take(rng, 1, 0)}) < 12
+
+
+def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
+    plan = Plan((Course(14, 4, 2), Course(2, 2, 2, referring=0.5, editing=0.5)), rate=4e-3)
+    train(Teacher(plan, 1, size=SMALL), tmp_path, float("inf"))
+    losses = [json.loads(line)["video"] for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert len(losses) == 16
+    assert np.mean(losses[9:14]) < 0.85 * np.mean(losses[:3])
+    again = Teacher(plan, 1, size=SMALL)
+    again.state.load(tmp_path)
+    assert again.state.step == 16
+    assert (again.model.final_linear_video.weight[spare_rows()] == 0).all()
+    with pytest.raises(ConfigError, match="another network"):
+        Teacher(plan, 1, size=SIZE).state.load(tmp_path)
+
+
+def test_a_student_moves_towards_what_its_teacher_leads_to():
+    weights = dict(new_model(2, SMALL).named_parameters())
+    distiller = Distiller({name: one.detach().float() for name, one in weights.items()}, size=SMALL, batch=2)
+    seen = distiller.step()
+    assert seen["video"] > 0
+    teacher, student = (dict(model.named_parameters()) for model in (distiller.teacher, distiller.student))
+    assert all(torch.equal(teacher[name], weights[name]) for name in weights)
+    assert any(not torch.equal(student[name], weights[name]) for name in weights)
+    assert len(LEVELS) == 9
