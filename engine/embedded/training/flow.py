@@ -24,6 +24,7 @@ from hhray.geometry import PATCH
 from hhray.model_size import VIDEO_CHANNELS
 
 CHANNELS_A_CHOICE = (SPARE.stop - SPARE.start) // NUM_CHOICES
+FIRST_SHARE, FIRST_PART = 0.2, 0.08  # a share of the clips is in this part of the schedule, its noisiest
 SURE_LEVEL, FREE_LEVEL = 0.985, 0.25  # noisier than the first: always coupled; else this share of the time
 
 
@@ -38,8 +39,11 @@ class Noised:
 
 
 def levels(count: int, generator: Generator) -> Tensor:
-    """Noise levels float32 [count], spread evenly over the published schedule of shift 5, one in each equal part."""
+    """Noise levels float32 [count], spread evenly over the published schedule of shift 5, one in each equal part; some
+    more of them where there is hardly anything but noise, since all that is decided is decided there."""
     even = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    first = round(FIRST_SHARE * count)
+    even[:first] = 1 - FIRST_PART * torch.rand(first, generator=generator)
     even = even[torch.randperm(count, generator=generator)] * FIRST_LEVEL
     return SHIFT * even / (1 + (SHIFT - 1) * even)
 

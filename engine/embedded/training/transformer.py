@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -133,6 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     teacher = Teacher(PLANS[arguments.plan], arguments.seed, arguments.device)
     if (arguments.to / FACTS).exists():
         teacher.state.load(arguments.to)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was learned is kept
     train(teacher, arguments.to, time.monotonic() + 60 * arguments.minutes)
     return 0
 
