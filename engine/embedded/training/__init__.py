@@ -1,0 +1,1 @@
+"""Training of the embedded checkpoint, on the made world alone."""
