@@ -1,13 +1,13 @@
 """What the cells of a latent say together: each cell takes the mean of all cells that speak of the same thing.
 
 One cell's word is off by pixels where latents are noisy, and its neighbour's in another direction: pixels drawn from
-single cells would show the seams. Shape and colour are taken from the latents before and after as well, which keeps a
-thing from flickering.
+single cells would show the seams. Radius, colour and shape are taken from the latents before and after as well, which
+keeps a thing from flickering. A cell whose word nobody shares, or that says nothing, takes its neighbours' word.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ SAME_PLACE_LATER = 1.0  # the same, between latents: things move
 SAME_COLOUR = 0.5
 ROUNDS = 3  # after which the cells of a thing say the same
 SPAN = 2  # latents before and after
+LONELY = 1.5  # cells that say the same; with fewer it is likely a mistake
+SURE = 0.5  # least presence of a cell that is believed alone: a thing's pixels are all in cells of presence 1
+STRONGER = 2.0  # times as many cells must speak against it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,17 +52,19 @@ class Said:
         """Mean centre [K, 2]."""
         return self.centre.mean(dim=1)
 
+    def taken(self, places: Tensor) -> Said:
+        """What the cells at `places`, int64 [L], say."""
+        return Said(*(getattr(self, one.name)[places] for one in fields(self)))
+
 
 def agreed(latent: Tensor) -> list[Said]:
     """float32 [48, T, h, w] -> what the cells say together, one for each latent."""
-    alone = [_heard(latent[:, time]) for time in range(latent.shape[1])]
-    near = [_among(said) for said in alone]
+    near = [_persuaded(_among(_heard(latent[:, time])), latent.shape[2:]) for time in range(latent.shape[1])]
     lasting = []
     for time, said in enumerate(near):
         # as far back as ahead: the mean radius of a thing that grows is that in the middle
         reach = min(SPAN, time, len(near) - 1 - time)
-        span = range(time - reach, time + reach + 1)
-        lasting.append(_lasting(said, [near[other] for other in span], [alone[other] for other in span]))
+        lasting.append(_lasting(said, near[time - reach : time + reach + 1]))
     return lasting
 
 
@@ -92,11 +97,10 @@ def _heard(latent: Tensor) -> Said:
 
 def _among(said: Said) -> Said:
     """Means over the cells of one latent."""
-    mean = said
+    mean, count = said, len(said.presence)
     for _ in range(ROUNDS):
         # cells count by the square of their presence: that much more exact is what they say
         weight = _normal(_same(mean, mean, SAME_PLACE) * said.presence.square())
-        count = len(said.presence)
         mean = Said(
             said.cell,
             said.presence,
@@ -109,12 +113,31 @@ def _among(said: Said) -> Said:
     return mean
 
 
-def _lasting(said: Said, near: list[Said], alone: list[Said]) -> Said:
+def _persuaded(said: Said, grid: torch.Size) -> Said:
+    """Lonely cells, and silent ones next to a thing, with what the most shared word next to them says."""
+    if not len(said.presence):
+        return said
+    support = (_same(said, said, SAME_PLACE) * said.presence.square()).sum(dim=1)
+    silent = torch.ones(grid, dtype=torch.bool)
+    silent[said.cell[:, 0], said.cell[:, 1]] = False
+    cells = torch.cat([said.cell, silent.nonzero()])
+    near = (cells[:, None] - said.cell).abs().amax(dim=2) <= 1
+    strength, strongest = (near * support).max(dim=1)
+    own = torch.arange(len(cells)).clamp(max=len(support) - 1)
+    heard = torch.arange(len(cells)) < len(support)
+    keeps = heard & ((support[own] >= LONELY) | (strength < STRONGER * support[own]))
+    sure = (support[own] >= LONELY) | (said.presence[own] > SURE)
+    speaks = (keeps & sure) | (strength >= LONELY)
+    taken = said.taken(torch.where(keeps, own, strongest)[speaks])
+    return replace(taken, cell=cells[speaks])
+
+
+def _lasting(said: Said, near: list[Said]) -> Said:
     """The same with radius, colour and shape that are means over several latents."""
     weight = _normal(
         torch.cat([_same(said, other, SAME_PLACE_LATER) * other.presence.square() for other in near], dim=1)
     )
-    radius, colour, shape = (weight @ torch.cat([getattr(o, n) for o in alone]) for n in ("radius", "colour", "shape"))
+    radius, colour, shape = (weight @ torch.cat([getattr(o, n) for o in near]) for n in ("radius", "colour", "shape"))
     return replace(said, radius=radius, colour=colour, shape=shape)
 
 

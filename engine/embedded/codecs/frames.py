@@ -13,7 +13,6 @@ from engine.embedded.codecs.backdrop import Backdrop
 from engine.embedded.codecs.drawing import NEAR, Drawer
 from hhray.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
-DRAWN = 0.5  # least presence of a cell that is drawn: a thing's pixels are all in cells of presence 1
 LEAST_RADIUS = 0.1  # cells
 PIXELS_AT_ONCE = 1 << 16
 
@@ -49,8 +48,7 @@ def _draw_things(drawer: Drawer, picture: Tensor, said: Said, frame: int, mouth:
     radius = said.radius.clamp(min=LEAST_RADIUS)
     corner = said.cell.flip(1)  # x, y
     place = (corner[:, None] + inner - said.centre[:, frame, None]) / radius[:, None, None]
-    near = (place.abs().amax(dim=2) < NEAR) & (said.presence > DRAWN)[:, None]
-    cells, pixels = torch.nonzero(near, as_tuple=True)
+    cells, pixels = torch.nonzero(place.abs().amax(dim=2) < NEAR, as_tuple=True)
     shape = F.normalize(said.shape, dim=1)
     row, column = (said.cell[cells] * SPATIAL_STRIDE + torch.stack([pixels // 16, pixels % 16], dim=1)).T
     target = row * width + column

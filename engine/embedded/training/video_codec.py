@@ -21,13 +21,14 @@ from safetensors.torch import save_file
 from engine.embedded.codecs.video import WEIGHTS, Networks, SpriteVideoCodec
 from engine.embedded.training.course import Course, restore_courses, save_courses
 from engine.embedded.training.video_lessons import drawing_loss, reading_loss
+from engine.embedded.training.video_sheet import save_sheet
 from hhray.errors import ConfigError
 
 STATE, SHEET = "video-state.safetensors", "video-sheet.png"
 MINUTES = 40.0
 DRAWER_SHARE = 0.15  # of the time; the reader has the rest
 DRAWER_RATE, READER_RATE = 3e-3, 1e-3
-SAVE_SECONDS = 120.0
+SAVE_SECONDS = 180.0
 SMOOTH = 0.98
 
 
@@ -46,13 +47,6 @@ def export(networks: Networks, folder: Path, seed: int) -> None:
         for name, value in networks.state_dict().items()
     }
     save_file(tensors, folder / WEIGHTS)
-    save_sheet_of(folder, seed)
-
-
-def save_sheet_of(folder: Path, seed: int) -> None:
-    """The sheet of the weights in a folder."""
-    from engine.embedded.training.video_sheet import save_sheet  # noqa: PLC0415
-
     save_sheet(SpriteVideoCodec.load(folder), folder / SHEET, seed)
 
 

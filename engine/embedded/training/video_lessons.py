@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,7 @@ from engine.embedded.training.video_views import draw_views
 from engine.embedded.world.palette import BACKGROUNDS, background
 from hhray.geometry import Size
 
-POINTS, VIEWS = 4096, 16  # to a batch
+POINTS, VIEWS = 4096, 8  # to a batch
 SHARP = 0.2  # latent units: errors above this count as they are, smaller ones by their square
 THING_WEIGHT = 3.0  # cells of a thing count this many times more than the others
 TEXTURE_WEIGHT = 30.0
@@ -40,9 +42,14 @@ def reading_loss(reader: Reader, rng: Generator, views: int = VIEWS) -> Tensor:
 
 
 def _texture_loss(network: TextureNetwork) -> Tensor:
+    return F.mse_loss(network(TEXTURE_SIZE.height, TEXTURE_SIZE.width), _textures())
+
+
+@cache
+def _textures() -> Tensor:
+    """What textures add to the mean of their tones: float32 [2, 3, H, W]."""
     wanted = []
     for name in TEXTURES:
         tones = np.array(BACKGROUNDS[name], dtype=np.float32)
         wanted.append((background(name, TEXTURE_SIZE) - tones.mean(axis=0)) / 127.5)
-    true = torch.from_numpy(np.stack(wanted)).permute(0, 3, 1, 2)
-    return F.mse_loss(network(TEXTURE_SIZE.height, TEXTURE_SIZE.width), true)
+    return torch.from_numpy(np.stack(wanted)).permute(0, 3, 1, 2)

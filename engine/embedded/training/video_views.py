@@ -23,7 +23,7 @@ RATIOS = (Ratio.R9_16, Ratio.R1_1, Ratio.R4_3, Ratio.R3_4)
 WIDE_SHARE = 0.7  # of batches that are 16:9
 LAST_FRAME = 370
 STILL_SHARE = 0.2  # pictures rather than clips
-CLEAN_SHARE = 0.7  # as they were drawn
+CLEAN_SHARE = 0.8  # as they were drawn
 MOVED_SHARE = 0.5  # things at another scale than clips of the world have: cropped sources, reference pictures
 
 
