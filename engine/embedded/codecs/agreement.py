@@ -59,7 +59,7 @@ class Said:
 
 def agreed(latent: Tensor) -> list[Said]:
     """float32 [48, T, h, w] -> what the cells say together, one for each latent."""
-    near = [_persuaded(_among(_heard(latent[:, time])), latent.shape[2:]) for time in range(latent.shape[1])]
+    near = [_persuaded(_among(heard(latent[:, time])), latent.shape[2:]) for time in range(latent.shape[1])]
     lasting = []
     for time, said in enumerate(near):
         # as far back as ahead: the mean radius of a thing that grows is that in the middle
@@ -70,13 +70,13 @@ def agreed(latent: Tensor) -> list[Said]:
 
 def mouth_before(said: Said, before: Said) -> Tensor:
     """[K]: how far the mouth of what `said` speaks of was open in the last frame of the latent before."""
-    weight = _same(said, before, SAME_PLACE_LATER) * before.presence.square()
+    weight = same(said, before, SAME_PLACE_LATER) * before.presence.square()
     known = weight.sum(dim=1)
     opening = (weight @ before.mouth[:, 1:])[:, 0] / known.clamp(min=1e-6)
     return torch.where(known > 0.1, opening, said.mouth[:, 0])
 
 
-def _heard(latent: Tensor) -> Said:
+def heard(latent: Tensor) -> Said:
     """Each cell's own word, divided by its presence."""
     presence = latent[PRESENCE][0] / LEVELS["presence"]
     rows, columns = torch.nonzero(presence > HEARD, as_tuple=True)
@@ -100,7 +100,7 @@ def _among(said: Said) -> Said:
     mean, count = said, len(said.presence)
     for _ in range(ROUNDS):
         # cells count by the square of their presence: that much more exact is what they say
-        weight = _normal(_same(mean, mean, SAME_PLACE) * said.presence.square())
+        weight = _normal(same(mean, mean, SAME_PLACE) * said.presence.square())
         mean = Said(
             said.cell,
             said.presence,
@@ -117,7 +117,7 @@ def _persuaded(said: Said, grid: torch.Size) -> Said:
     """Lonely cells, and silent ones next to a thing, with what the most shared word next to them says."""
     if not len(said.presence):
         return said
-    support = (_same(said, said, SAME_PLACE) * said.presence.square()).sum(dim=1)
+    support = (same(said, said, SAME_PLACE) * said.presence.square()).sum(dim=1)
     silent = torch.ones(grid, dtype=torch.bool)
     silent[said.cell[:, 0], said.cell[:, 1]] = False
     cells = torch.cat([said.cell, silent.nonzero()])
@@ -135,13 +135,13 @@ def _persuaded(said: Said, grid: torch.Size) -> Said:
 def _lasting(said: Said, near: list[Said]) -> Said:
     """The same with radius, colour and shape that are means over several latents."""
     weight = _normal(
-        torch.cat([_same(said, other, SAME_PLACE_LATER) * other.presence.square() for other in near], dim=1)
+        torch.cat([same(said, other, SAME_PLACE_LATER) * other.presence.square() for other in near], dim=1)
     )
     radius, colour, shape = (weight @ torch.cat([getattr(o, n) for o in near]) for n in ("radius", "colour", "shape"))
     return replace(said, radius=radius, colour=colour, shape=shape)
 
 
-def _same(said: Said, other: Said, reach: float) -> Tensor:
+def same(said: Said, other: Said, reach: float) -> Tensor:
     """How much each of K cells agrees with each of L others in place and colour: [K, L] of 0 to 1."""
     apart = torch.cdist(said.place, other.place) / reach
     unlike = torch.cdist(said.colour, other.colour) / SAME_COLOUR

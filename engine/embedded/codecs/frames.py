@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine.embedded.codecs.agreement import Said, agreed, mouth_before
 from engine.embedded.codecs.backdrop import Backdrop
 from engine.embedded.codecs.drawing import NEAR, Drawer
+from engine.embedded.codecs.kinds import decided
 from hhray.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
 LEAST_RADIUS = 0.1  # cells
@@ -49,7 +49,7 @@ def _draw_things(drawer: Drawer, picture: Tensor, said: Said, frame: int, mouth:
     corner = said.cell.flip(1)  # x, y
     place = (corner[:, None] + inner - said.centre[:, frame, None]) / radius[:, None, None]
     cells, pixels = torch.nonzero(place.abs().amax(dim=2) < NEAR, as_tuple=True)
-    shape = F.normalize(said.shape, dim=1)
+    shape = decided(said.shape)
     row, column = (said.cell[cells] * SPATIAL_STRIDE + torch.stack([pixels // 16, pixels % 16], dim=1)).T
     target = row * width + column
     for part in _parts(len(cells)):

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engine.embedded.codecs.backdrop import match_textures
+from engine.embedded.codecs.closer import Looker, look_closer
 from engine.embedded.codecs.drawing import Drawer
 from engine.embedded.codecs.fields import NUM_USED, sub_frames
 from engine.embedded.codecs.frames import draw
@@ -28,12 +30,13 @@ REMEDY = "train it anew with `python -m engine.embedded.training.video_codec`, o
 
 
 class Networks(nn.Module):
-    """What is trained: the drawer and the reader, under one set of names."""
+    """What is trained, under one set of names."""
 
     def __init__(self) -> None:
         super().__init__()
         self.drawer = Drawer()
         self.reader = Reader()
+        self.looker = Looker()
 
 
 class SpriteVideoCodec:
@@ -76,8 +79,11 @@ class SpriteVideoCodec:
         with torch.inference_mode():
             for first in range(0, num_latents, LATENTS_AT_ONCE):
                 part = slice(first, first + LATENTS_AT_ONCE)
-                stacks = pixels[:, order[part]].permute(1, 2, 0, 3, 4).reshape(-1, CHANNELS, height, width)
-                latent[:NUM_USED, part] = self._networks.reader(stacks).transpose(0, 1)
+                stacks = pixels[:, order[part]].permute(1, 2, 0, 3, 4)
+                said = self._networks.reader(stacks.reshape(-1, CHANNELS, height, width))
+                latent[:NUM_USED, part] = said.transpose(0, 1)
+                match_textures(latent[:, part], stacks, self._networks.drawer.texture)
+                look_closer(self._networks.looker, latent[:, part], stacks)
         return latent.to(video.device)
 
     def decode(self, latent: Tensor) -> Tensor:

@@ -20,30 +20,32 @@ from safetensors.torch import save_file
 
 from engine.embedded.codecs.video import WEIGHTS, Networks, SpriteVideoCodec
 from engine.embedded.training.course import Course, restore_courses, save_courses
+from engine.embedded.training.video_cuts import looking_loss
 from engine.embedded.training.video_lessons import drawing_loss, reading_loss
 from engine.embedded.training.video_sheet import save_sheet
 from hhray.errors import ConfigError
 
 STATE, SHEET = "video-state.safetensors", "video-sheet.png"
 MINUTES = 40.0
-DRAWER_SHARE = 0.15  # of the time; the reader has the rest
-DRAWER_RATE, READER_RATE = 3e-3, 1e-3
+SHARES = (0.15, 0.65, 0.2)  # of the time, for the drawer, the reader, and the closer look
+DRAWER_RATE, READER_RATE, LOOKER_RATE = 3e-3, 1e-3, 2e-3
 SAVE_SECONDS = 180.0
 SMOOTH = 0.98
 
 
 def courses_of(networks: Networks, seed: int) -> list[Course]:
-    """The drawer's course and the reader's."""
+    """One for each network; each draws its own data."""
     return [
-        Course("drawer", networks.drawer, partial(drawing_loss, networks.drawer), DRAWER_RATE, 2 * seed),
-        Course("reader", networks.reader, partial(reading_loss, networks.reader), READER_RATE, 2 * seed + 1),
+        Course("drawer", networks.drawer, partial(drawing_loss, networks.drawer), DRAWER_RATE, 3 * seed),
+        Course("reader", networks.reader, partial(reading_loss, networks.reader), READER_RATE, 3 * seed + 1),
+        Course("looker", networks.looker, partial(looking_loss, networks.looker), LOOKER_RATE, 3 * seed + 2),
     ]
 
 
 def export(networks: Networks, folder: Path, seed: int) -> None:
-    """Write the weights, those of the large reader as float16, and the sheet drawn with them."""
+    """Write the weights, those that read as float16, and the sheet drawn with them."""
     tensors = {
-        name: (value.half() if name.startswith("reader.") else value).contiguous()
+        name: (value if name.startswith("drawer.") else value.half()).contiguous()
         for name, value in networks.state_dict().items()
     }
     save_file(tensors, folder / WEIGHTS)
@@ -67,7 +69,7 @@ def train(folder: Path, minutes: float, seed: int, progress: Progress) -> None:
         save_courses(courses, folder / STATE)
         export(networks, folder, seed)
 
-    for course, share in zip(courses, (DRAWER_SHARE, 1 - DRAWER_SHARE), strict=True):
+    for course, share in zip(courses, SHARES, strict=True):
         _follow(course, 60 * minutes * share, progress, save)
 
 

@@ -56,13 +56,14 @@ def draw_views(rng: Generator, count: int) -> Views:
     """`count` views of one size."""
     ratio = Ratio.R16_9 if rng.random() < WIDE_SHARE else RATIOS[int(rng.integers(len(RATIOS)))]
     canvas = native(ratio)
-    pairs = [_view(rng, sample(rng), _placed(rng, canvas)) for _ in range(count)]
+    pairs = [_view(rng, sample(rng), placed(rng, canvas)) for _ in range(count)]
     frames = torch.from_numpy(np.stack([frames for frames, _ in pairs])).float() / 127.5 - 1
     stacks = frames.permute(0, 1, 4, 2, 3).flatten(1, 2)
     return Views(stacks.contiguous(), torch.from_numpy(np.stack([said for _, said in pairs])))
 
 
-def _placed(rng: Generator, canvas: Canvas) -> Canvas:
+def placed(rng: Generator, canvas: Canvas) -> Canvas:
+    """The canvas, or one on which the world is larger, smaller or moved."""
     if rng.random() > MOVED_SHARE:
         return canvas
     if rng.random() < 0.5:  # as a source that was cropped to another aspect
@@ -80,11 +81,11 @@ def _view(rng: Generator, scene: Scene, canvas: Canvas) -> tuple[NDArray[np.uint
     else:
         frames = render(scene, TEMPORAL_STRIDE, canvas, first + 1)
         said = fields(scene, 2, canvas, first)[:NUM_USED, 1]
-    return (frames if rng.random() < CLEAN_SHARE else _spoilt(rng, frames)), said
+    return (frames if rng.random() < CLEAN_SHARE else spoilt(rng, frames)), said
 
 
-def _spoilt(rng: Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Blurred, enlarged, compressed and reduced again, and a little lighter or darker."""
+def spoilt(rng: Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frames uint8 [F, H, W, 3] blurred, enlarged, compressed and reduced again, and a little lighter or darker."""
     _, height, width, _ = frames.shape
     enlarged, blur = rng.uniform(1, 1.8), rng.uniform(0, 0.8)
     quality, lighter = int(rng.integers(35, 96)), rng.uniform(-8, 8)
