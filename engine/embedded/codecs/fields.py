@@ -11,6 +11,7 @@ The last 20 channels carry nothing: 0 in what is encoded, not looked at in what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +65,19 @@ def fields(scene: Scene, num_latents: int, canvas: Canvas, first: int = 0) -> La
     latent[BACK] = LEVELS["back"] * (tone / 127.5 - 1)[:, None, None, None]
     for place, texture in enumerate(TEXTURES):
         latent[TEXTURE.start + place] = LEVELS["back"] * (1.0 if scene.background == texture else -0.3)
-    nearest = np.zeros((num_latents, rows, columns), np.float32)
-    for code in _codes(scene, sub_frames(num_latents) + first, canvas):
-        weight, values = _spread(code, rows, columns)
+    lay(latent, _codes(scene, sub_frames(num_latents) + first, canvas))
+    return latent
+
+
+def lay(latent: Latent, codes: Sequence[Code]) -> None:
+    """Make every cell of `latent` [48, T, rows, columns], in place, say which of the things is nearest, if any is."""
+    nearest = np.zeros(latent.shape[1:], np.float32)
+    latent[: MOUTH.stop] = 0
+    for code in codes:
+        weight, values = _spread(code, *latent.shape[2:])
         chosen = weight > nearest
         nearest = np.maximum(nearest, weight)
         latent[: MOUTH.stop] = np.where(chosen, values, latent[: MOUTH.stop])
-    return latent
 
 
 def sub_frames(num_latents: int) -> NDArray[np.int64]:
@@ -80,7 +87,7 @@ def sub_frames(num_latents: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Code:
+class Code:
     """One thing: centres [T, 4, 2] and radii [T] in pixels, its colour [3], shape [8], and mouth [T, 2]."""
 
     centre: NDArray[np.float64]
@@ -90,7 +97,7 @@ class _Code:
     mouth: NDArray[np.float64]
 
 
-def _codes(scene: Scene, frames: NDArray[np.int64], canvas: Canvas) -> list[_Code]:
+def _codes(scene: Scene, frames: NDArray[np.int64], canvas: Canvas) -> list[Code]:
     times, kinds = frames / FRAMES_PER_SECOND, simplex()
     corner, unit = np.array(canvas.corner), canvas.height
     codes = []
@@ -99,17 +106,17 @@ def _codes(scene: Scene, frames: NDArray[np.int64], canvas: Canvas) -> list[_Cod
         centre = np.stack([path.x, path.y], axis=-1).reshape(*frames.shape, 2) * unit + corner
         radius = path.radius.reshape(frames.shape).mean(axis=1) * unit
         kind = kinds[KINDS.index(thing.shape)]
-        codes.append(_Code(centre, radius, _rgb(thing.colour), kind, np.zeros((len(frames), 2))))
+        codes.append(Code(centre, radius, _rgb(thing.colour), kind, np.zeros((len(frames), 2))))
     if scene.face:
         middle = np.array(face_centre(scene.face, canvas.aspect)) * unit + corner
         centre = np.broadcast_to(middle, (*frames.shape, 2))
         radius = np.full(len(frames), FACE_RADIUS * min(1.0, canvas.aspect) * unit)
         mouth = openness(scene.face, times.ravel()).reshape(frames.shape)[:, 1::2]
-        codes.append(_Code(centre, radius, _rgb(scene.face.colour), kinds[-1], mouth))
+        codes.append(Code(centre, radius, _rgb(scene.face.colour), kinds[-1], mouth))
     return codes
 
 
-def _spread(code: _Code, rows: int, columns: int) -> tuple[NDArray[np.float32], Latent]:
+def _spread(code: Code, rows: int, columns: int) -> tuple[NDArray[np.float32], Latent]:
     """The weight of a thing in every cell, [T, rows, columns], and what the cells say of it, [23, T, rows, columns]."""
     cells = [SPATIAL_STRIDE * (np.arange(count) + 0.5) for count in (rows, columns)]
     away_x = code.centre[:, :, None, None, 0] - cells[1]  # [T, 4, 1, columns]
