@@ -34,13 +34,15 @@ BOTH_EDITS = (
     *("make {it} {colour} and the background {background}", "{it} {colour}, the background {background}"),
 )
 CHINESE_COLOUR_EDITS = (
-    *("把它变成{colour}", "把{shape}改成{colour}", "换成{colour}的{shape}", "颜色改为{colour}", "变成{colour}"),
-    *("把颜色换成{colour}", "把{shape}变成{colour}的", "让它变{colour}", "改成{colour}", "把{other}的{shape}变成{colour}"),
-    *("将{shape}的颜色改为{colour}", "把它涂成{colour}", "将{other}换成{colour}", "{shape}要{colour}的", "染成{colour}"),
+    *("把它变成{colour}", "把{shape}改成{colour}", "换成{colour}的{shape}", "颜色改为{colour}"),
+    *("变成{colour}", "把颜色换成{colour}", "把{shape}变成{colour}的", "让它变{colour}"),
+    *("改成{colour}", "把{other}的{shape}变成{colour}", "将{shape}的颜色改为{colour}"),
+    *("把它涂成{colour}", "将{other}换成{colour}", "{shape}要{colour}的", "染成{colour}"),
 )
 CHINESE_BACKGROUND_EDITS = (
-    *("背景换成{background}", "把背景改成{background}", "在{background}背景上", "背景变成{background}", "{background}背景"),
-    *("将背景改为{background}", "换成{background}背景", "把背景从{behind}换成{background}", "用{background}的背景"),
+    *("背景换成{background}", "把背景改成{background}", "在{background}背景上"),
+    *("背景变成{background}", "{background}背景", "将背景改为{background}"),
+    *("换成{background}背景", "把背景从{behind}换成{background}", "用{background}的背景"),
     *("背景要{background}", "让背景变{background}", "背景设为{background}"),
 )
 

@@ -1,8 +1,8 @@
 """The network of the small text encoder: bytes in, for each group of engine.embedded.meaning the logits of its values.
 
-Bytes are embedded, convolved at full length (which finds words, wherever they stand), and the strongest of every four is
-kept. Layers of attention follow, in which half of the heads look back and half ahead: so the network knows which of two
-things is named first, at any length. One learned query for each token and group then reads what it needs.
+Bytes are embedded, convolved at full length (which finds words, wherever they stand), and the strongest of every four
+is kept. Layers of attention follow, in which half of the heads look back and half ahead: so the network knows which of
+two things is named first, at any length. One learned query for each token and group then reads what it needs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class TextNetwork(nn.Module):
     Logits of outputs that a group does not have are very low.
     """
 
-    def __init__(self, embedding: int = 48, width: int = 128, layers: int = 3) -> None:
+    def __init__(self, embedding: int = 48, width: int = 128, layers: int = 2) -> None:
         super().__init__()
         self.embed = nn.Embedding(256, embedding)
         self.words = nn.Conv1d(embedding, width, 7, padding=3)
-        self.phrases = nn.Conv1d(width, width, 5, padding=2)
+        self.phrases = nn.Conv1d(width, width, 3, padding=1)
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.queries = nn.Parameter(torch.randn(len(HEADS), width) / 2)
@@ -89,8 +89,14 @@ def _mlp(width: int) -> nn.Sequential:
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """[B, M, w] of [B, N, w]; `bias` spreads to [B, heads, M, N]."""
-    split = (part.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for part in (queries, keys, values))
-    return F.scaled_dot_product_attention(*split, attn_mask=bias).transpose(1, 2).flatten(-2)
+    seen = F.scaled_dot_product_attention(_split(queries), _split(keys), _split(values), attn_mask=bias)
+    return seen.transpose(1, 2).flatten(-2)
+
+
+def _split(part: Tensor) -> Tensor:
+    """[B, N, w] -> [B, heads, N, w / heads]."""
+    batch, length, width = part.shape
+    return part.reshape(batch, length, width // HEAD_WIDTH, HEAD_WIDTH).transpose(1, 2)
 
 
 def _sides(length: int, heads: int) -> Tensor:

@@ -13,7 +13,16 @@ from hhray.prompting import model_prompt
 from hhray.request import Language
 
 BEFORE = (
-    *("please show me ", "show me ", "please make ", "create ", "generate ", "I want to see ", "I would like ", "draw "),
+    *(
+        "please show me ",
+        "show me ",
+        "please make ",
+        "create ",
+        "generate ",
+        "I want to see ",
+        "I would like ",
+        "draw ",
+    ),
     *("a video with ", "make a video of ", "please generate a video of ", "imagine ", "a short clip showing "),
     *("please: ", "hi, ", "in this video, ", "scene: ", "a simple animation of ", "the scene shows ", "prompt: "),
     *("give me ", "let me see ", "display ", "render ", "please ", "we want ", "picture this: ", "here is "),

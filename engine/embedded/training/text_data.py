@@ -42,11 +42,10 @@ def batches(seed: int, first: int = 0) -> Iterator[Batch]:
 def batch_of(prompts: list[tuple[bytes, Wish]]) -> Batch:
     """One batch of these prompts as the network reads them."""
     lengths = [len(text) for text, _ in prompts]
-    text = torch.zeros(len(prompts), max(lengths), dtype=torch.int64)
-    for row, (letters, _) in zip(text, prompts, strict=True):
-        row[: len(letters)] = torch.tensor(list(letters))
+    padded = b"".join(text.ljust(max(lengths), b"\0") for text, _ in prompts)
+    text = np.frombuffer(padded, np.uint8).reshape(len(prompts), -1).astype(np.int64)
     right = torch.tensor([right_outputs(wish) for _, wish in prompts])
-    return Batch(text, torch.tensor(lengths), right)
+    return Batch(torch.from_numpy(text), torch.tensor(lengths), right)
 
 
 def right_outputs(wish: Wish) -> list[int]:

@@ -53,5 +53,5 @@ def _before(text: str, language: Language, background: str, rng: Generator) -> s
     """In front of a background, if one is said; languages without words for it take the English ones."""
     if not background:
         return text
-    behind = chinese if language in CHINESE_LANGUAGES else english
-    return behind.on_background(text, background, rng)
+    on_background = chinese.on_background if language in CHINESE_LANGUAGES else english.on_background
+    return on_background(text, background, rng)

@@ -73,5 +73,12 @@ FACES_SHOWN = {
 }
 
 # In English, whatever is spoken.
-FACE_NOUNS = ("talking {} face", "{} face that talks", "{} face speaking", "{} face", "{} talking head", "speaking {} face")
+FACE_NOUNS = (
+    "talking {} face",
+    "{} face that talks",
+    "{} face speaking",
+    "{} face",
+    "{} talking head",
+    "speaking {} face",
+)
 QUOTES = ('"{}"', '"{}"', "'{}'", "{}", "“{}”")

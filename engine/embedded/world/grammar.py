@@ -55,7 +55,7 @@ def plain_prompt(thing: Thing) -> str:
 
 
 def understood(scene: Scene, rng: Generator) -> Scene:
-    """The scene with the usual values for a part of its sizes, speeds and backgrounds: those that are not to be said."""
+    """The scene with the usual values for those of its sizes, speeds and backgrounds that are not to be said."""
     things = tuple(
         replace(
             thing,
@@ -65,7 +65,9 @@ def understood(scene: Scene, rng: Generator) -> Scene:
         )
         for thing in scene.things
     )
-    return replace(scene, things=things, background=scene.background if sometimes(rng, SAID_SHARE) else USUAL_BACKGROUND)
+    return replace(
+        scene, things=things, background=scene.background if sometimes(rng, SAID_SHARE) else USUAL_BACKGROUND
+    )
 
 
 def exact_prompt(scene: Scene, rng: Generator) -> str:
