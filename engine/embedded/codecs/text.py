@@ -7,24 +7,23 @@ as a wish can have: one thing or two, a face, or a change, never half of a thing
 from __future__ import annotations
 
 import re
-import unicodedata
 from itertools import product
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.embedded.codecs.text_network import HEADS, NUM_OUTPUTS, TextNetwork
+from engine.embedded.codecs.text_reading import read
 from engine.embedded.meaning import BEHIND, CHANGE, FIRST_THING, LANES, ON, SECOND_THING, empty, figure_name
 from hhray.errors import ConfigError
 
 FILE = "text.safetensors"
 SHARPNESS = 3.0
-FIRST_CHARACTERS, LAST_CHARACTERS = 400, 160  # a prompt's beginning, and its end: there its dialogue stands
-MAX_BYTES = 800
 FIGURE = re.compile(r"<Figure ([1-9])>")
 
 _WAYS = ("motion", "speed", "bulk")
@@ -58,9 +57,7 @@ class SpriteTextEncoder:
         name = FIGURE.fullmatch(prompt.strip())
         if name:
             return torch.from_numpy(figure_name(int(name[1])))
-        text = to_bytes(prompt)
-        logits = self.network(torch.tensor([list(text)]), torch.tensor([len(text)]))[0]
-        return features(logits, self._patterns)
+        return features(self.network(padded([read(prompt)]))[0], self._patterns)
 
 
 def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
@@ -69,11 +66,11 @@ def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
     Raises:
         ConfigError: a tensor is missing, unknown or of another shape.
     """
-    names = [name for name in ("embed.weight", "words.weight") if name not in tensors]
+    names = [name for name in ("parts.weight", "words.weight") if name not in tensors]
     if names:
         raise ConfigError(f"{path}: there is no tensor {names[0]}; {_remedy(path.parent)}")
     layers = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
-    network = TextNetwork(tensors["embed.weight"].shape[-1], tensors["words.weight"].shape[0], layers)
+    network = TextNetwork(tensors["parts.weight"].shape[-1], tensors["words.weight"].shape[0], layers)
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         wanted, found = (list(part[name].shape) if name in part else None for part in (expected, tensors))
@@ -83,17 +80,14 @@ def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
     return network
 
 
-def to_bytes(prompt: str) -> bytes:
-    """What the network reads of a prompt: UTF-8 without case, one space for each run of white space and control
-    characters; of a long prompt the beginning and the end. Never empty, at most 800 bytes."""
-    if len(prompt) > FIRST_CHARACTERS + LAST_CHARACTERS:
-        prompt = f"{prompt[:FIRST_CHARACTERS]} {prompt[-LAST_CHARACTERS:]}"
-    plain = unicodedata.normalize("NFKC", prompt).casefold()
-    seen = "".join(char if char.isprintable() else " " for char in plain)
-    text = " ".join(seen.split()).encode("utf-8", "replace")
-    if len(text) > MAX_BYTES:
-        text = text[: MAX_BYTES * 2 // 3] + text[-MAX_BYTES // 3 :]
-    return text[:MAX_BYTES] or b" "
+def padded(prompts: list[list[tuple[int, ...]]]) -> Tensor:
+    """Read prompts (text_reading.read) as the network takes them: int64 [B, words, parts], 0 where there is none."""
+    words, parts = max(map(len, prompts)), max(len(word) for prompt in prompts for word in prompt)
+    result = np.zeros((len(prompts), words, parts), np.int64)
+    for row, prompt in zip(result, prompts, strict=True):
+        for place, word in zip(row, prompt, strict=False):
+            place[: len(word)] = word
+    return torch.from_numpy(result)
 
 
 def patterns() -> Tensor:

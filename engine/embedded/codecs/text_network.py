@@ -1,8 +1,8 @@
-"""The network of the small text encoder: bytes in, for each group of engine.embedded.meaning the logits of its values.
+"""The network of the small text encoder: parts of words in, for each group of engine.embedded.meaning its values' logits.
 
-Bytes are embedded, convolved at full length (which finds words, wherever they stand), and the strongest of every four
-is kept. Layers of attention follow, in which half of the heads look back and half ahead: so the network knows which of
-two things is named first, at any length. One learned query for each token and group then reads what it needs.
+A word is the sum of its parts (engine.embedded.codecs.text_reading), seen with its neighbours. Layers of attention
+follow, in which half of the heads look back and half ahead: so the network knows which of two things is named first, at
+any length. One learned query for each token and group then reads what it needs.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.embedded.codecs.text_reading import ROWS
 from engine.embedded.meaning import GROUPS
 
 HEADS = tuple((token, group) for group in GROUPS for token in group.tokens)
 NUM_OUTPUTS = 1 + max(len(group.values) for group in GROUPS)  # "off" is the first
-POOL = 4
-HEAD_WIDTH = 32
-SLOPES = (0.4, 0.0)  # how much a step of four bytes weakens attention, of the heads in turn
-FAR = -1e4  # of what is not to be looked at; bfloat16 holds it
+HEAD_WIDTH = 24
+SLOPES = (0.5, 0.0)  # how much each word between weakens attention, of the heads in turn
+FAR = -1e4  # of what is not to be looked at
 
 
 class TextNetwork(nn.Module):
-    """bytes int64 [B, N] with true lengths int64 [B] -> logits float32 [B, heads, outputs].
+    """Parts of words int64 [B, N, parts], 0 for none, -> logits float32 [B, heads, outputs].
 
-    Logits of outputs that a group does not have are very low.
+    A word without parts is none. Logits of outputs that a group does not have are very low.
     """
 
-    def __init__(self, embedding: int = 48, width: int = 128, layers: int = 2) -> None:
+    def __init__(self, embedding: int = 64, width: int = 96, layers: int = 2) -> None:
         super().__init__()
-        self.embed = nn.Embedding(256, embedding)
-        self.words = nn.Conv1d(embedding, width, 7, padding=3)
-        self.phrases = nn.Conv1d(width, width, 3, padding=1)
+        self.parts = nn.EmbeddingBag(ROWS, embedding, mode="sum", padding_idx=0)
+        nn.init.normal_(self.parts.weight, std=0.5)
+        self.letters = nn.LayerNorm(embedding)
+        self.words = nn.Conv1d(embedding, width, 3, padding=1)
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.queries = nn.Parameter(torch.randn(len(HEADS), width) / 2)
@@ -42,20 +43,14 @@ class TextNetwork(nn.Module):
         self.outputs = nn.Parameter(torch.randn(len(HEADS), width, NUM_OUTPUTS) / width**0.5)
         self.bias = nn.Parameter(torch.zeros(len(HEADS), NUM_OUTPUTS))
         sizes = torch.tensor([len(group.values) for _, group in HEADS])
-        absent = torch.arange(NUM_OUTPUTS) > sizes[:, None]
-        self.register_buffer("absent", absent, persistent=False)
+        self.register_buffer("absent", torch.arange(NUM_OUTPUTS) > sizes[:, None], persistent=False)
 
-    def forward(self, text: Tensor, lengths: Tensor) -> Tensor:
-        text = F.pad(text, (0, -text.shape[1] % POOL))
-        there = torch.arange(text.shape[1]) < lengths[:, None]
-        letters = (self.embed(text) * there[..., None]).transpose(1, 2)
-        found = F.gelu(self.words(letters)) * there[:, None]
-        found = found + F.gelu(self.phrases(found))
-        pooled = F.max_pool1d(found.masked_fill(~there[:, None], FAR), POOL).transpose(1, 2)
-        kept = there[:, ::POOL]
-        tokens = pooled.masked_fill(~kept[..., None], 0)
-        unseen = torch.zeros(kept.shape, dtype=tokens.dtype).masked_fill(~kept, FAR)[:, None, None]
-        bias = unseen + _sides(tokens.shape[1], tokens.shape[2] // HEAD_WIDTH).to(tokens.dtype)
+    def forward(self, words: Tensor) -> Tensor:
+        there = words[:, :, 0] != 0
+        letters = self.letters(self.parts(words.flatten(0, 1))).unflatten(0, there.shape) * there[..., None]
+        tokens = self.words(letters.transpose(1, 2)).transpose(1, 2)
+        unseen = torch.zeros(there.shape).masked_fill(~there, FAR)[:, None, None]
+        bias = unseen + _sides(tokens.shape[1], tokens.shape[2] // HEAD_WIDTH)
         for layer in self.layers:
             tokens = layer(tokens, bias)
         return self._answers(self.norm(tokens), unseen)
@@ -66,7 +61,7 @@ class TextNetwork(nn.Module):
         answers = queries + self.read(_attend(queries, keys, values, unseen))
         answers = self.last(answers + self.mlp(answers))
         logits = torch.einsum("bhw,hwo->bho", answers, self.outputs) + self.bias
-        return logits.float().masked_fill(self.get_buffer("absent"), FAR)
+        return logits.masked_fill(self.get_buffer("absent"), FAR)
 
 
 class _Layer(nn.Module):

@@ -10,8 +10,9 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from engine.embedded.codecs.text import features, patterns, to_bytes
+from engine.embedded.codecs.text import features, padded, patterns
 from engine.embedded.codecs.text_network import HEADS, TextNetwork
+from engine.embedded.codecs.text_reading import read
 from engine.embedded.meaning import ON, Wish, choices
 from engine.embedded.scoring.wilson import Tally
 from engine.embedded.training.handwriting import typed
@@ -23,10 +24,9 @@ POOL_BATCHES = 16  # drawn together, so that prompts of a batch can be about as 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts int64 [B, N], their lengths int64 [B], and the right output of each head int64 [B, heads]."""
+    """Prompts int64 [B, words, parts] and the right output of each head int64 [B, heads]."""
 
-    text: Tensor
-    lengths: Tensor
+    words: Tensor
     right: Tensor
 
 
@@ -39,13 +39,10 @@ def batches(seed: int, first: int = 0) -> Iterator[Batch]:
         pool_number, skipped = pool_number + 1, 0
 
 
-def batch_of(prompts: list[tuple[bytes, Wish]]) -> Batch:
+def batch_of(prompts: list[tuple[list[tuple[int, ...]], Wish]]) -> Batch:
     """One batch of these prompts as the network reads them."""
-    lengths = [len(text) for text, _ in prompts]
-    padded = b"".join(text.ljust(max(lengths), b"\0") for text, _ in prompts)
-    text = np.frombuffer(padded, np.uint8).reshape(len(prompts), -1).astype(np.int64)
     right = torch.tensor([right_outputs(wish) for _, wish in prompts])
-    return Batch(torch.from_numpy(text), torch.tensor(lengths), right)
+    return Batch(padded([words for words, _ in prompts]), right)
 
 
 def right_outputs(wish: Wish) -> list[int]:
@@ -66,7 +63,7 @@ def accuracy(network: TextNetwork, count: int, seed: int, *, unseen: bool, noisy
     allowed = patterns()
     for _ in range(0, count, BATCH):
         batch = batch_of([_drawn(rng, unseen=unseen, noisy=noisy) for _ in range(BATCH)])
-        for logits, right in zip(network(batch.text, batch.lengths), batch.right.tolist(), strict=True):
+        for logits, right in zip(network(batch.words), batch.right.tolist(), strict=True):
             found = found_outputs(features(logits, allowed))
             for (_, group), one, wanted in zip(HEADS, found, right, strict=True):
                 if wanted:
@@ -91,6 +88,6 @@ def _pool(rng: Generator) -> list[Batch]:
     return [made[place] for place in rng.permutation(len(made))]
 
 
-def _drawn(rng: Generator, *, unseen: bool, noisy: bool) -> tuple[bytes, Wish]:
+def _drawn(rng: Generator, *, unseen: bool, noisy: bool) -> tuple[list[tuple[int, ...]], Wish]:
     asked = ask(rng, unseen=unseen)
-    return to_bytes(typed(asked.prompt, rng) if noisy else asked.prompt), asked.wish
+    return read(typed(asked.prompt, rng) if noisy else asked.prompt), asked.wish

@@ -16,8 +16,8 @@ from engine.embedded.training.text_data import Batch
 from hhray.errors import ConfigError
 
 STATE = "text-state.safetensors"
-RATE, WARM_STEPS, LAST_SHARE = 2e-3, 200, 0.02
-AVERAGE = 0.998  # of the weights that are kept, a step
+RATE, WARM_STEPS, LAST_SHARE = 3e-3, 100, 0.02
+AVERAGE = 0.995  # of the weights that are kept, a step
 
 
 class TextTraining:
@@ -26,18 +26,20 @@ class TextTraining:
     `embedding`, `width` and `layers` are sizes of the network.
     """
 
-    def __init__(self, seed: int, steps: int, embedding: int = 48, width: int = 128, layers: int = 2) -> None:
+    def __init__(self, seed: int, steps: int, embedding: int = 64, width: int = 96, layers: int = 2) -> None:
         torch.manual_seed(seed)
         self.seed, self.steps, self.step = seed, steps, 0
         self.network = TextNetwork(embedding, width, layers)
         self.average = {name: weight.clone() for name, weight in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
 
     def learn(self, batch: Batch) -> float:
         """One step; returns the loss before it, in nats a prompt."""
         for group in self.optimiser.param_groups:
             group["lr"] = RATE * rate_share(self.step, self.steps)
-        logits = self.network(batch.text, batch.lengths)
+        logits = self.network(batch.words)
         loss = F.cross_entropy(logits.flatten(0, 1), batch.right.flatten()) * batch.right.shape[1]
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

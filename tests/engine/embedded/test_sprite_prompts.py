@@ -34,7 +34,7 @@ def prompts(scene, count=400):
     ],
 )
 def test_the_promised_prompts_are_among_those_of_their_scene(scene, words):
-    assert words in prompts(scene, count=5000)
+    assert words in prompts(scene, count=12_000)
 
 
 def test_a_scene_is_said_in_many_ways_and_always_with_colour_shape_and_motion():

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import engine.embedded
-from engine.embedded.codecs.text import FILE, MAX_BYTES, SpriteTextEncoder, features, patterns, to_bytes
+from engine.embedded.codecs.text import FILE, SpriteTextEncoder, features, padded, patterns
 from engine.embedded.codecs.text_network import HEADS, NUM_OUTPUTS, TextNetwork
+from engine.embedded.codecs.text_reading import MAX_PARTS, ROWS, plain, read
 from engine.embedded.meaning import Wish, empty, figure_name, meaning
 from engine.embedded.training import text_encoder
-from engine.embedded.training.text_data import batch_of, batches, found_outputs, right_outputs
+from engine.embedded.training.text_data import batches, found_outputs, right_outputs
 from engine.embedded.training.text_training import STATE, TextTraining
 from engine.embedded.wishes import ask
 from engine.embedded.world.scene import Face, Motion, Scene, Thing
@@ -25,7 +26,7 @@ from hhray.request import Language
 
 WEIGHTS = Path(engine.embedded.__file__).parent / "weights"
 shipped = pytest.mark.skipif(not (WEIGHTS / FILE).exists(), reason=f"the package ships no {FILE} yet")
-SMALL = (16, 64, 1)  # sizes of a network for quick tests
+SMALL = (8, 24, 1)  # sizes of a network for quick tests
 HOSTILE = [
     "",
     "\0" * 5000,
@@ -47,7 +48,9 @@ def encoder():
 
 @pytest.mark.parametrize("prompt", HOSTILE)
 def test_any_text_gives_features_and_the_same_ones_again(encoder, prompt):
-    assert 1 <= len(to_bytes(prompt)) <= MAX_BYTES
+    words = read(prompt)
+    assert 1 <= len(words) <= 200
+    assert all(1 <= len(word) <= MAX_PARTS and all(0 < part < ROWS for part in word) for word in words)
     said = encoder.encode(prompt)
     assert said.shape == (4, 64)
     assert said.dtype == torch.float32
@@ -56,10 +59,18 @@ def test_any_text_gives_features_and_the_same_ones_again(encoder, prompt):
 
 
 def test_case_spaces_and_wide_characters_are_read_alike():
-    assert to_bytes("  A Red\nBALL\0") == to_bytes("a red ball") == to_bytes("\uff41 red ball") == b"a red ball"
-    long = to_bytes("a red ball " + "x" * 4000 + " says hello")
-    assert long.startswith(b"a red ball ")
-    assert long.endswith(b"says hello")
+    assert plain("  A Red\nBALL\0") == plain("a red ball") == plain("\uff41 red ball") == "a red ball"
+    long = plain("a red ball " + "x" * 4000 + " says hello")
+    assert long.startswith("a red ball ")
+    assert long.endswith("says hello")
+
+
+def test_words_that_are_misspelt_share_parts_and_characters_stand_alone():
+    (right,), (wrong,), (other,) = read("triangle"), read("triagle"), read("blue")
+    assert len(set(right) & set(wrong)) >= 4
+    assert len(set(right) & set(other)) <= 1
+    assert len(read("一个红色的球")) == 6
+    assert len(read("[Image 12]")) == 5
 
 
 def test_the_name_of_a_picture_is_its_figure(encoder):
@@ -68,11 +79,10 @@ def test_the_name_of_a_picture_is_its_figure(encoder):
 
 
 def test_what_other_prompts_of_a_batch_are_does_not_matter(encoder):
-    texts = [b"a red ball moving right", b"x" * 301, "一个绿色的球".encode()]
-    batch = batch_of([(text, Wish(Scene())) for text in texts])
-    together = encoder.network(batch.text, batch.lengths)
-    for text, logits in zip(texts, together, strict=True):
-        alone = encoder.network(torch.tensor([list(text)]), torch.tensor([len(text)]))[0]
+    prompts = [read(text) for text in ("a red ball moving right", "some words " * 50, "一个绿色的球")]
+    together = encoder.network(padded(prompts))
+    for prompt, logits in zip(prompts, together, strict=True):
+        alone = encoder.network(padded([prompt]))[0]
         torch.testing.assert_close(alone, logits, atol=1e-4, rtol=1e-4)
 
 
@@ -107,7 +117,7 @@ def test_a_damaged_file_is_refused_and_named(tmp_path):
     save_file({**whole, "bias": whole["bias"][:-1]}, tmp_path / FILE)
     with pytest.raises(ConfigError, match=r"text\.safetensors: tensor bias is \[19, 10\], expected \[20, 10\].*copy"):
         SpriteTextEncoder.load(tmp_path)
-    for name in ("queries", "embed.weight", "layers.0.out.bias"):
+    for name in ("queries", "parts.weight", "layers.0.out.bias"):
         save_file({other: tensor for other, tensor in whole.items() if other != name}, tmp_path / FILE)
         with pytest.raises(ConfigError, match=name):
             SpriteTextEncoder.load(tmp_path)
@@ -137,7 +147,7 @@ def test_a_short_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path)
 def test_batches_go_on_from_any_place():
     straight = list(islice(batches(1), 20))
     later = next(batches(1, 17))
-    assert torch.equal(later.text, straight[17].text)
+    assert torch.equal(later.words, straight[17].words)
     assert torch.equal(later.right, straight[17].right)
 
 
@@ -153,7 +163,7 @@ def test_the_command_trains_and_prints_its_table(tmp_path, capsys):
 
 def part(batch):
     """Few enough prompts for a quick test."""
-    return type(batch)(batch.text[:12], batch.lengths[:12], batch.right[:12])
+    return type(batch)(batch.words[:12], batch.right[:12])
 
 
 @shipped
