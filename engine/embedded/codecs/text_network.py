@@ -1,4 +1,4 @@
-"""The network of the small text encoder: parts of words in, for each group of engine.embedded.meaning its values' logits.
+"""The network of the small text encoder: parts of words in, logits of the values of engine.embedded.meaning out.
 
 A word is the sum of its parts (engine.embedded.codecs.text_reading), seen with its neighbours. Layers of attention
 follow, in which half of the heads look back and half ahead: so the network knows which of two things is named first, at

@@ -1,8 +1,8 @@
 """How the small text encoder reads a prompt: as words and Chinese or Japanese characters, each known by its parts.
 
 A word's parts are itself and each three letters of it, so that misspelt and unknown words are still like others; those
-of a character are itself and its pairs with its neighbours. A part is a number: that of one row of a table of fixed size
-which it shares with other parts that no vocabulary has to list.
+of a character are itself and its pairs with its neighbours. A part is the number of a row of a table of fixed size: no
+vocabulary has to list it, and a few parts share a row.
 """
 
 from __future__ import annotations
