@@ -37,6 +37,58 @@ BEHIND = (
     *("\uff0c谢谢", "\uff0c高清", "\uff0c画质清晰", "。简单的动画。", "\uff0c流畅", "\uff0c请"),
 )
 SOUNDS = ("A soft tone.", "The natural sound of the scene.", "Birds and wind.", "none", "music, quiet")
+FILLERS = (
+    *(
+        "just",
+        "then",
+        "now",
+        "really",
+        "simply",
+        "nice",
+        "lovely",
+        "shiny",
+        "some",
+        "kind",
+        "of",
+        "our",
+        "my",
+        "it",
+        "is",
+    ),
+    *(
+        "very",
+        "quite",
+        "again",
+        "all",
+        "the",
+        "time",
+        "a",
+        "bit",
+        "of",
+        "for",
+        "while",
+        "there",
+        "here",
+        "smoothly",
+        "so",
+    ),
+    *(
+        "gently",
+        "slightly",
+        "always",
+        "keeps",
+        "along",
+        "across",
+        "whole",
+        "picture",
+        "frame",
+        "scene",
+        "you",
+        "can",
+        "see",
+    ),
+)
+GAP = re.compile(r"(?<!\[Image) ")  # not within a picture's name
 LETTERS = re.compile(r"[a-zA-Z]{4,}")
 
 
@@ -62,6 +114,8 @@ def _embedded(prompt: str, rng: Generator) -> str:
     if sometimes(rng, 0.04):
         noise = " ".join(_word(rng) for _ in range(int(rng.integers(1, 12))))
         prompt = pick(rng, (f"{noise}. {prompt}", f"{prompt}. {noise}", f"{prompt}, {noise}"))
+    for _ in range(int(rng.integers(1, 4)) if sometimes(rng, 0.15) else 0):
+        prompt = _with_filler(prompt, rng)
     if sometimes(rng, 0.12):
         return _with_paragraphs(prompt, rng)
     return prompt
@@ -74,6 +128,15 @@ def _with_paragraphs(prompt: str, rng: Generator) -> str:
     if sometimes(rng, 0.2):
         return f"{prompt}\nBackground Sound: {pick(rng, SOUNDS)}"
     return model_prompt(prompt, language, words)
+
+
+def _with_filler(prompt: str, rng: Generator) -> str:
+    """With one word more that says nothing, or that nobody knows."""
+    gaps = [match.start() for match in GAP.finditer(prompt)]
+    if not gaps:
+        return prompt
+    place = pick(rng, gaps)
+    return f"{prompt[:place]} {pick(rng, FILLERS) if sometimes(rng, 0.6) else _word(rng)}{prompt[place:]}"
 
 
 def _word(rng: Generator) -> str:
