@@ -5,9 +5,9 @@ from __future__ import annotations
 from numpy.random import Generator
 
 from engine.embedded.world.chance import pick, sometimes, usual
-from engine.embedded.world.chinese import COMMA
+from engine.embedded.world.chinese import COMMA, TRADITIONAL
 from engine.embedded.world.english import article
-from engine.embedded.world.words import CHINESE, ENGLISH, TRADITIONAL
+from engine.embedded.world.words import CHINESE, ENGLISH
 
 COLOUR_EDITS = (
     *("make {it} {colour}", "make {it} {colour}", "turn {it} {colour}", "paint {it} {colour}", "colour {it} {colour}"),

@@ -22,7 +22,7 @@ from engine.embedded.training.text_data import accuracy, batches
 from engine.embedded.training.text_training import STATE, TextTraining
 from hhray.errors import ConfigError
 
-SAVED_EVERY = 200  # steps
+SAVED_EVERY = 100  # steps
 
 
 def train(training: TextTraining, folder: Path, minutes: float, console: Console) -> None:

@@ -22,6 +22,12 @@ PLACES: dict[Lane, tuple[str, ...]] = {
     COLUMNS[1]: ("右边", "右侧"),
 }
 
+# Characters of these words as Hong Kong and Taiwan write them.
+TRADITIONAL = str.maketrans(
+    "红黄绿蓝圆块爱环动弹转变长静着条纹浅个颗还视频请画换颜脸说话谢圈钻号从运飞缓蹦来张边这里图为",
+    "紅黃綠藍圓塊愛環動彈轉變長靜著條紋淺個顆還視頻請畫換顏臉說話謝圈鑽號從運飛緩蹦來張邊這裡圖為",
+)
+
 
 def noun(thing: Thing, rng: Generator, omitted: frozenset[str] = frozenset()) -> str:
     """ "一个红色的小球"; `omitted` of "shape" and "colour" are not said."""

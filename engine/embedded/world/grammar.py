@@ -16,7 +16,7 @@ from engine.embedded.world import chinese, english
 from engine.embedded.world.chance import pick, sometimes
 from engine.embedded.world.face_grammar import face_prompt
 from engine.embedded.world.scene import Bulk, Motion, Scene, Speed, Thing
-from engine.embedded.world.words import ENGLISH, TRADITIONAL
+from engine.embedded.world.words import ENGLISH
 
 CHINESE_SHARE = 0.35
 TRADITIONAL_SHARE = 0.1  # of the Chinese
@@ -93,7 +93,7 @@ def finished_chinese(text: str, background: str, rng: Generator) -> str:
     """With its background, sometimes in traditional characters."""
     behind = background_said(background, rng)
     text = chinese.on_background(text, behind, rng) if behind else text
-    return text.translate(TRADITIONAL) if sometimes(rng, TRADITIONAL_SHARE) else text
+    return text.translate(chinese.TRADITIONAL) if sometimes(rng, TRADITIONAL_SHARE) else text
 
 
 def background_said(background: str, rng: Generator) -> str:

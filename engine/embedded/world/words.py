@@ -193,9 +193,3 @@ CHINESE = Words(
         "chequered": ("方格", "棋盘格", "格子"),
     },
 )
-
-# Characters of the words above as Hong Kong and Taiwan write them.
-TRADITIONAL = str.maketrans(
-    "红黄绿蓝圆块爱环动弹转变长静着条纹浅个颗还视频请画换颜脸说话谢圈钻号从运飞缓蹦来张边这里图为",
-    "紅黃綠藍圓塊愛環動彈轉變長靜著條紋淺個顆還視頻請畫換顏臉說話謝圈鑽號從運飛緩蹦來張邊這裡圖為",
-)

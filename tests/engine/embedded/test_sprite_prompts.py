@@ -10,13 +10,14 @@ import pytest
 
 from engine.embedded.meaning import choices
 from engine.embedded.wishes import ask, ask_for_change, ask_of_pictures
+from engine.embedded.world.chinese import TRADITIONAL
 from engine.embedded.world.grammar import plain_prompt, prompt, said
 from engine.embedded.world.palette import COLOURS
 from engine.embedded.world.phrases import PHRASES
 from engine.embedded.world.sampling import COLUMNS, face_held_out, held_out, is_held_out, sample
 from engine.embedded.world.scene import Bulk, Face, Motion, Scene, Speed, Thing
 from engine.embedded.world.shapes import OUTLINES
-from engine.embedded.world.words import CHINESE, COURSES, ENGLISH, MOVES, TRADITIONAL
+from engine.embedded.world.words import CHINESE, COURSES, ENGLISH, MOVES
 from hhray.request import Language
 
 
