@@ -20,16 +20,65 @@ FACE_COLOURS = {
     Language.FRENCH: _colours("rouge", "orange", "jaune", "vert", "turquoise", "bleu", "violet", "rose"),
 }
 
+# With the words that are said.
 FACE_SENTENCES = {
     Language.ENGLISH: (
         'a {colour} face says "{phrase}"',
         'a talking {colour} face saying "{phrase}"',
         '{colour} face, talking: "{phrase}"',
+        "a {colour} face saying {phrase}",
+        "{phrase}, says a {colour} face",
     ),
-    Language.MANDARIN: ("一张{colour}的脸说“{phrase}”", "一张{colour}的脸在说话：“{phrase}”"),  # noqa: RUF001
-    Language.CANTONESE: ("一張{colour}嘅面講「{phrase}」", "一塊{colour}嘅面講緊嘢：「{phrase}」"),  # noqa: RUF001
-    Language.JAPANESE: ("{colour}顔が「{phrase}」と言う", "{colour}顔が「{phrase}」と話している"),
-    Language.KOREAN: ('{colour} 얼굴이 "{phrase}"라고 말한다', '말하는 {colour} 얼굴: "{phrase}"'),
-    Language.GERMAN: ('ein {colour} Gesicht sagt "{phrase}"', "ein sprechendes {colour} Gesicht: „{phrase}“"),
-    Language.FRENCH: ('un visage {colour} dit "{phrase}"', "un visage {colour} qui parle : « {phrase} »"),
+    Language.MANDARIN: (
+        "一张{colour}的脸说“{phrase}”",
+        "一张{colour}的脸在说话：“{phrase}”",  # noqa: RUF001
+        "{colour}的脸说{phrase}",
+    ),
+    Language.CANTONESE: (
+        "一張{colour}嘅面講「{phrase}」",
+        "一塊{colour}嘅面講緊嘢：「{phrase}」",  # noqa: RUF001
+        "{colour}嘅面講{phrase}",
+    ),
+    Language.JAPANESE: (
+        "{colour}顔が「{phrase}」と言う",
+        "{colour}顔が「{phrase}」と話している",
+        "{colour}顔が{phrase}と言っている",
+    ),
+    Language.KOREAN: (
+        '{colour} 얼굴이 "{phrase}"라고 말한다',
+        '말하는 {colour} 얼굴: "{phrase}"',
+        "{colour} 얼굴이 {phrase}라고 말해요",
+    ),
+    Language.GERMAN: (
+        'ein {colour} Gesicht sagt "{phrase}"',
+        "ein sprechendes {colour} Gesicht: „{phrase}“",
+        "ein {colour} Gesicht sagt {phrase}",
+    ),
+    Language.FRENCH: (
+        'un visage {colour} dit "{phrase}"',
+        "un visage {colour} qui parle : « {phrase} »",
+        "un visage {colour} dit {phrase}",
+    ),
 }
+
+# Without: the words are in a paragraph of their own.
+FACES_SHOWN = {
+    Language.ENGLISH: ("a {colour} face talks", "a {colour} face is talking", "a face in {colour} that speaks"),
+    Language.MANDARIN: ("一张{colour}的脸在说话", "一张会说话的{colour}的脸", "{colour}的脸"),
+    Language.CANTONESE: ("一張{colour}嘅面講緊嘢", "{colour}嘅面"),
+    Language.JAPANESE: ("{colour}顔が話している", "話す{colour}顔"),
+    Language.KOREAN: ("{colour} 얼굴이 말한다", "말하는 {colour} 얼굴"),
+    Language.GERMAN: ("ein sprechendes {colour} Gesicht", "ein {colour} Gesicht spricht"),
+    Language.FRENCH: ("un visage {colour} qui parle", "un visage {colour} parle"),
+}
+
+# In English, whatever is spoken.
+FACE_NOUNS = (
+    "talking {} face",
+    "{} face that talks",
+    "{} face speaking",
+    "{} face",
+    "{} talking head",
+    "speaking {} face",
+)
+QUOTES = ('"{}"', '"{}"', "'{}'", "{}", "“{}”")

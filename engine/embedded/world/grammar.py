@@ -1,112 +1,101 @@
 """Says in words what a scene shows, in many ways: `a red ball moving right`, `一个绿色的球向左移动`.
 
-Colour, shape and motion are always said; size, speed and background often. What is not said may be anything.
+Colour, shape and motion are always said; size, speed and background often. What is not said takes its usual value:
+medium size, normal speed, a white background. Two things: the first is on top or on the left
+(sampling.lanes_of), and is named first unless both places are said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from numpy.random import Generator
 
-from engine.embedded.world.face_words import FACE_COLOURS, FACE_SENTENCES
-from engine.embedded.world.phrases import PHRASES
-from engine.embedded.world.scene import Face, Scene, Thing
-from engine.embedded.world.words import CHINESE, ENGLISH
-from hhray.prompting import model_prompt
-from hhray.request import Language
+from engine.embedded.world import chinese, english
+from engine.embedded.world.chance import pick, sometimes
+from engine.embedded.world.face_grammar import face_prompt
+from engine.embedded.world.scene import Bulk, Motion, Scene, Speed, Thing
+from engine.embedded.world.words import ENGLISH
 
 CHINESE_SHARE = 0.35
+TRADITIONAL_SHARE = 0.1  # of the Chinese
 SAID_SHARE = 0.5  # of sizes, speeds, backgrounds
-USUAL_SHARE = 0.6  # of names that are the first of their list
-OWN_LANGUAGE_SHARE = 0.5  # of faces that are asked for in the language they speak
-COMMA = "\uff0c"  # the Chinese one
-LEADS = ("", "", "", "a video of ", "a clip of ", "we see ")
+LEAD_SHARE = 0.3
+USUAL_BACKGROUND = "white"
+SAID_WHITE_SHARE = 0.3  # of white backgrounds, which may go without saying
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A prompt, and the scene as it is to be understood from it: what the prompt does not say has its usual value.
+
+    No prompt says `start` and `across` of a thing or a face: these are as they were.
+    """
+
+    prompt: str
+    scene: Scene
+
+
+def said(scene: Scene, rng: Generator) -> Said:
+    """A prompt for the scene, one of its many, that leaves out some sizes, speeds and backgrounds."""
+    shown = understood(scene, rng)
+    return Said(exact_prompt(shown, rng), shown)
 
 
 def prompt(scene: Scene, rng: Generator) -> str:
-    """A prompt for the scene, one of its many."""
-    if scene.face:
-        return _face_prompt(scene.face, scene.background, rng)
-    return _chinese(scene, rng) if rng.random() < CHINESE_SHARE else _english(scene, rng)
+    """The prompt of `said`."""
+    return said(scene, rng).prompt
 
 
 def plain_prompt(thing: Thing) -> str:
     """The shortest prompt for one thing, always the same: "a red ball moving right"."""
-    colour, shape = ENGLISH.colours[thing.colour], ENGLISH.shapes[thing.shape][0]
-    return f"{_article(colour)} {colour} {shape} {ENGLISH.motions[thing.motion][0]}"
+    colour, shape = ENGLISH.colours[thing.colour][0], ENGLISH.shapes[thing.shape][0]
+    return f"{english.article(colour)} {colour} {shape} {ENGLISH.motions[thing.motion][0]}"
 
 
-def _english(scene: Scene, rng: Generator) -> str:
-    things = " and ".join(_english_thing(thing, rng) for thing in scene.things)
-    return _punctuated(_on_english_background(_pick(rng, LEADS) + things, scene.background, rng), rng)
+def understood(scene: Scene, rng: Generator) -> Scene:
+    """The scene with the usual values for those of its sizes, speeds and backgrounds that are not to be said."""
+    things = tuple(
+        replace(
+            thing,
+            bulk=thing.bulk if sometimes(rng, SAID_SHARE) else Bulk.MEDIUM,
+            # nothing is slow at standing still
+            speed=thing.speed if sometimes(rng, SAID_SHARE) and thing.motion is not Motion.STILL else Speed.NORMAL,
+        )
+        for thing in scene.things
+    )
+    return replace(
+        scene, things=things, background=scene.background if sometimes(rng, SAID_SHARE) else USUAL_BACKGROUND
+    )
 
 
-def _english_thing(thing: Thing, rng: Generator) -> str:
-    noun = f"{ENGLISH.colours[thing.colour]} {_usual(rng, ENGLISH.shapes[thing.shape])}"
-    noun = f"{_sometimes(rng, ENGLISH.bulks[thing.bulk])} {noun}".strip()
-    verb = f"{_usual(rng, ENGLISH.motions[thing.motion])} {_speed(thing, ENGLISH.speeds[thing.speed], rng)}".strip()
-    return f"{_article(noun)} {noun} {verb}"
+def exact_prompt(scene: Scene, rng: Generator) -> str:
+    """A prompt that says all of the scene but, mostly, what is usual."""
+    if scene.face:
+        return face_prompt(scene.face, background_said(scene.background, rng), rng)
+    if sometimes(rng, CHINESE_SHARE):
+        text = chinese.in_chinese(scene.things, rng, partial(chinese.noun, rng=rng))
+        return finished_chinese(text, scene.background, rng)
+    text = english.in_english(scene.things, rng, partial(english.noun, rng=rng))
+    lead = pick(rng, english.LEADS) if sometimes(rng, LEAD_SHARE) else ""
+    return finished_english(lead + text, scene.background, rng)
 
 
-def _on_english_background(text: str, background: str, rng: Generator) -> str:
-    if rng.random() >= SAID_SHARE:
-        return text
-    where = f"{_article(background)} {ENGLISH.backgrounds[background]} background"
-    if rng.random() < 0.25:
-        return f"on {where}, {text}"
-    return f"{text} {_pick(rng, ('on', 'on', 'against', 'in front of'))} {where}"
+def finished_english(text: str, background: str, rng: Generator) -> str:
+    """With its background, and sometimes as a sentence is written."""
+    behind = background_said(background, rng)
+    text = english.on_background(text, behind, rng) if behind else text
+    return f"{text[0].upper()}{text[1:]}." if sometimes(rng, 0.3) else text
 
 
-def _chinese(scene: Scene, rng: Generator) -> str:
-    things = _pick(rng, (COMMA, f"{COMMA}还有")).join(_chinese_thing(thing, rng) for thing in scene.things)
-    if rng.random() >= SAID_SHARE:
-        return things
-    background = f"{CHINESE.backgrounds[scene.background]}背景"
-    return _pick(rng, (f"在{background}上{COMMA}{things}", f"{things}{COMMA}{background}"))
+def finished_chinese(text: str, background: str, rng: Generator) -> str:
+    """With its background, sometimes in traditional characters."""
+    behind = background_said(background, rng)
+    text = chinese.on_background(text, behind, rng) if behind else text
+    return text.translate(chinese.TRADITIONAL) if sometimes(rng, TRADITIONAL_SHARE) else text
 
 
-def _chinese_thing(thing: Thing, rng: Generator) -> str:
-    bulk, speed = _sometimes(rng, CHINESE.bulks[thing.bulk]), _speed(thing, CHINESE.speeds[thing.speed], rng)
-    shape, motion = _usual(rng, CHINESE.shapes[thing.shape]), _usual(rng, CHINESE.motions[thing.motion])
-    return f"一个{CHINESE.colours[thing.colour]}的{bulk}{shape}{speed}{motion}"
-
-
-def _face_prompt(face: Face, background: str, rng: Generator) -> str:
-    phrase = PHRASES[face.language][face.phrase].text
-    if rng.random() < OWN_LANGUAGE_SHARE:
-        sentence = _pick(rng, FACE_SENTENCES[face.language])
-        return sentence.format(colour=FACE_COLOURS[face.language][face.colour], phrase=phrase)
-    noun = _pick(rng, ("talking {} face", "{} face that talks", "{} face speaking")).format(face.colour)
-    if rng.random() < 0.5:
-        shown = _on_english_background(f"{_article(noun)} {noun}", background, rng)
-        return model_prompt(shown, face.language, phrase)
-    said = f'{_article(noun)} {noun}, saying "{phrase}" in {Language(face.language)}'
-    return _punctuated(_on_english_background(said, background, rng), rng)
-
-
-def _speed(thing: Thing, names: Sequence[str], rng: Generator) -> str:
-    """How fast it moves; nothing is slow at standing still."""
-    return "" if thing.motion == "still" else _sometimes(rng, names)
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[0] in "aeiou" else "a"
-
-
-def _punctuated(text: str, rng: Generator) -> str:
-    """Sometimes as a sentence is written."""
-    return f"{text[0].upper()}{text[1:]}." if rng.random() < 0.3 else text
-
-
-def _sometimes(rng: Generator, names: Sequence[str]) -> str:
-    said = rng.random() < SAID_SHARE
-    return _pick(rng, names) if said and names else ""
-
-
-def _usual(rng: Generator, names: Sequence[str]) -> str:
-    return names[0] if rng.random() < USUAL_SHARE else _pick(rng, names)
-
-
-def _pick(rng: Generator, values: Sequence[str]) -> str:
-    return values[int(rng.integers(len(values)))]
+def background_said(background: str, rng: Generator) -> str:
+    """The background's name, or nothing for a white one that goes without saying."""
+    return "" if background == USUAL_BACKGROUND and not sometimes(rng, SAID_WHITE_SHARE) else background
