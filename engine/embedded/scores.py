@@ -1,98 +1,122 @@
-"""`python -m engine.embedded.scores --calibrate [--sound-codec]`: how well the scorers see true renders, in real MP4s.
+"""`python -m engine.embedded.scores [FOLDER]`: how well a checkpoint makes what prompts of the made world ask for.
 
-Prints each criterion's accuracy with its Wilson interval, beside a control: the same clips judged against the scenes of
-other clips, and with their sound.
+Clips of held-out combinations are made, written as MP4 and looked at. Each criterion's score stands with its Wilson
+interval beside that of true renders of the same scenes, which shows how far the scorers can be trusted, and beside a
+control: clips judged by the scenes, and with the sound, of other clips.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import torch
+from engine.embedded.scoring.compare import against_teacher
+from engine.embedded.scoring.conditions import CONDITIONS
+from engine.embedded.scoring.makers import Maker, PipelineMaker, TrueMaker, through_sound_codec, true_clip
+from engine.embedded.scoring.modes import TEXT, rounds
+from engine.embedded.scoring.report import Round
+from engine.embedded.scoring.sampled import SAMPLERS, load_pipeline
+from hhray.console import result_console
+from hhray.errors import HhrayError
 
-from engine.clip import Clip
-from engine.codecs.base import SOUND_RATE
-from engine.embedded.codecs.sound import SpriteSoundCodec
-from engine.embedded.scoring.clip_file import watch
-from engine.embedded.scoring.judge import Seen, judge, look, tally
-from engine.embedded.scoring.wilson import Tally
-from engine.embedded.world.render import render
-from engine.embedded.world.sampling import sample
-from engine.embedded.world.scene import Scene
-from engine.embedded.world.sound import sound
-from hhray.geometry import ClipGeometry, Ratio, Resolution
-
-SECONDS = 3
-Make = Callable[[Scene, int], tuple[torch.Tensor, torch.Tensor]]
-
-
-def true_clip(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames uint8 [F, H, W, 3] and sound float32 [2, 2048 F] at 51,200 Hz, as the world has them."""
-    return torch.from_numpy(render(scene, num_frames)), torch.from_numpy(sound(scene, 2048 * num_frames))
-
-
-def through_sound_codec(scene: Scene, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same, its sound after the latents of the small sound codec."""
-    frames, heard = true_clip(scene, num_frames)
-    audio = SpriteSoundCodec()
-    return frames, audio.decode(audio.encode(heard, SOUND_RATE, torch.Generator()))
-
-
-def seen_in_file(scene: Scene, make: Make, folder: Path, resolution: Resolution = Resolution.P256) -> Seen:
-    """What is seen in the MP4 of a scene that `make` drew and sounded."""
-    geometry = ClipGeometry(resolution, Ratio.R16_9, SECONDS)
-    frames, heard = make(scene, geometry.audio_latents)
-    path = folder / "clip.mp4"
-    Clip(frames, heard, SOUND_RATE, geometry.output, geometry.num_frames).save(path)
-    return look(watch(path))
-
-
-def calibrate(num_scenes: int, seed: int, make: Make = true_clip) -> tuple[dict[str, Tally], dict[str, Tally]]:
-    """Counts for held-out scenes, and for the same clips with sounds and scenes of others."""
-    rng = np.random.default_rng(seed)
-    scenes = [sample(rng, unseen=True) for _ in range(num_scenes)]
-    with tempfile.TemporaryDirectory() as folder:
-        seen = [seen_in_file(scene, make, Path(folder)) for scene in scenes]
-    num_frames = SECONDS * 25
-    right = tally(judge(one, scene, num_frames) for one, scene in zip(seen, scenes, strict=True))
-    control = tally(judge(one, scene, num_frames) for one, scene in _shuffled(seen, scenes, rng))
-    return right, control
-
-
-def _shuffled(seen: list[Seen], scenes: list[Scene], rng: np.random.Generator) -> Iterator[tuple[Seen, Scene]]:
-    """Each clip with the sound of another clip and the scene of a third, all with as many things."""
-    for kind in sorted({_kind(scene) for scene in scenes}):
-        places = [int(place) for place in rng.permutation([i for i, one in enumerate(scenes) if _kind(one) == kind])]
-        for place, other, third in zip(places, places[1:] + places[:1], places[2:] + places[:2], strict=True):
-            heard = seen[other]
-            mixed = replace(seen[place], tones=heard.tones, clicks=heard.clicks, loudness=heard.loudness)
-            yield mixed, scenes[third]
-
-
-def _kind(scene: Scene) -> int:
-    return len(scene.things)
+MODES = (TEXT, *CONDITIONS)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m engine.embedded.scores", description=__doc__)
-    parser.add_argument("--calibrate", action="store_true", required=True, help="score true renders")
-    parser.add_argument("--scenes", type=int, default=200, help="held-out scenes (200)")
-    parser.add_argument("--seed", type=int, default=1, help="of the scenes (1)")
-    parser.add_argument("--sound-codec", action="store_true", help="through the small sound codec as well")
-    arguments = parser.parse_args(argv)
-    right, control = calibrate(
-        arguments.scenes, arguments.seed, through_sound_codec if arguments.sound_codec else true_clip
-    )
-    for name in right:
-        sys.stdout.write(f"{name:10} {right[name]!s:42} shuffled: {control[name]}\n")
+    """Print the tables; returns the exit code: 0, or 2 when there are no such weights."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with _folder(arguments.to) as folder:
+            made, more = _scores(arguments, folder)
+    except HhrayError as error:
+        sys.stderr.write(f"engine.embedded.scores: {error.message}\n")
+        return 2
+    facts = {
+        "weights": "true renders" if arguments.calibrate else arguments.folder,
+        "seed": arguments.seed,
+        "rounds": {one.name: one.facts() for one in made},
+        **more,
+    }
+    if arguments.to:
+        (arguments.to / "scores.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        _print(made, more)
     return 0
+
+
+def _scores(arguments: argparse.Namespace, folder: Path) -> tuple[list[Round], dict[str, object]]:
+    """All rounds, and what else there is to tell."""
+    if arguments.calibrate:
+        draw = through_sound_codec if arguments.sound_codec else true_clip
+        maker: Maker = TrueMaker(draw)
+    else:
+        maker = PipelineMaker(load_pipeline(arguments.folder, arguments.steps, arguments.sampler, arguments.device))
+    if arguments.against:
+        teacher = PipelineMaker(load_pipeline(arguments.against, arguments.teacher_steps, "unipc", arguments.device))
+        student, long, facts = against_teacher(maker, teacher, arguments.prompts, arguments.seed, folder)
+        return [student, long], facts
+    made = rounds(
+        maker,
+        arguments.modes,
+        num_prompts=arguments.prompts,
+        num_each=arguments.each,
+        seed=arguments.seed,
+        folder=folder,
+        sheet=arguments.sheet,
+        calibrated=not arguments.calibrate,
+    )
+    return made, {}
+
+
+def _print(made: list[Round], more: dict[str, object]) -> None:
+    console = result_console()
+    for one in made:
+        console.print(one.table())
+    for name, value in more.items():
+        console.print(f"{name.replace('_', ' ')}: {value}", markup=False)
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """Where clips are kept, or thrown away afterwards."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="hhray-scores-") as folder:
+        yield Path(folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.embedded.scores",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("folder", nargs="?", default="embedded", metavar="FOLDER", help="weights (default: the embedded ones)")
+    add("--prompts", type=int, default=200, help="held-out prompts (%(default)s)")
+    add("--seed", type=int, default=1, help="of prompts and clips (%(default)s)")
+    add("--modes", nargs="+", default=[TEXT], choices=MODES, help=f"what to score (default: {TEXT})")
+    add("--each", type=int, default=20, help="tasks of each other mode (%(default)s)")
+    add("--steps", type=int, default=0, help="denoising steps (default: as the weights are served)")
+    add("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="whose steps they are (%(default)s)")
+    add("--device", default="cpu", choices=["cpu", "cuda"], help="where to compute (%(default)s)")
+    add("--calibrate", action="store_true", help="score true renders alone, no weights")
+    add("--sound-codec", action="store_true", help="with --calibrate: through the small sound codec as well")
+    add("--against", metavar="FOLDER", help="compare with these weights, the teacher's")
+    add("--teacher-steps", type=int, default=50, help="UniPC steps of --against, unguided (%(default)s)")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--to", type=Path, metavar="FOLDER", help="keep the clips and scores.json here")
+    add("--sheet", type=Path, metavar="FILE.png", help="draw a contact sheet of the first clips of each mode")
+    return parser
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from engine.embedded.scoring.clip_file import Watched
 from engine.embedded.scoring.hearing import clicks, loudness, tones
 from engine.embedded.scoring.mouth import lag, opening
 from engine.embedded.scoring.outline import shape_of
-from engine.embedded.scoring.path import motion_of, seen_track, touches
-from engine.embedded.scoring.sprites import sprites
+from engine.embedded.scoring.path import SeenTrack, motion_of, seen_track, touches
+from engine.embedded.scoring.sprites import background_of, sprites
 from engine.embedded.scoring.wilson import Tally
 from engine.embedded.world.scene import Motion, Scene
 from engine.embedded.world.voice import openness
@@ -23,24 +23,27 @@ CRITERIA = ("colour", "shape", "direction", "tone", "clicks", "mouth", "speech")
 TOLERANCE = 2  # frames
 AGREEMENT = 0.6  # least correlation of mouth and loudness
 SAME_PHRASE = 0.85  # and of the loudness and that of the phrase asked for
+Answers = dict[str, list[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class SeenThing:
-    """One thing of a clip. `touches` are frames in which it is at the ground, if it bounces."""
+    """One thing of a clip. `touches` are frames in which it is at the ground, if it bounces; `track` is where it is."""
 
     colour: str
     shape: str
     motion: Motion
     touches: tuple[int, ...]
+    track: SeenTrack
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """All that is measured in a clip, whatever was asked for; `clicks` are in frames; `mouth` is how far a mouth is
-    open and `loudness` how loud it is, frame by frame."""
+    open and `loudness` how loud it is, frame by frame; `background` is the nearest of palette.BACKGROUNDS."""
 
     things: tuple[SeenThing, ...]
+    background: str
     tones: frozenset[str]
     clicks: tuple[float, ...]
     mouth: tuple[float, ...]
@@ -55,16 +58,17 @@ def look(clip: Watched) -> Seen:
         track = seen_track(sprite.mask)
         motion = motion_of(track)
         lowest = tuple(int(frame) for frame in touches(track)) if motion is Motion.BOUNCE else ()
-        things.append(SeenThing(sprite.colour, shape_of(sprite.mask), motion, lowest))
+        things.append(SeenThing(sprite.colour, shape_of(sprite.mask), motion, lowest, track))
     clicked = tuple(float(time) * FRAMES_PER_SECOND for time in clicks(clip.sound))
     mouth = tuple(opening(clip.frames, found[0].mask)) if found else (0.0,) * len(clip.frames)
     loud = tuple(loudness(clip.sound, len(clip.frames)))
-    return Seen(tuple(things), frozenset(tones(clip.sound)), clicked, mouth, loud)
+    behind = background_of(clip.frames)
+    return Seen(tuple(things), behind, frozenset(tones(clip.sound)), clicked, mouth, loud)
 
 
-def judge(seen: Seen, scene: Scene, num_frames: int) -> dict[str, list[bool]]:
+def judge(seen: Seen, scene: Scene, num_frames: int) -> Answers:
     """Which criteria are met, one answer a thing for colour, shape and direction, at most one a clip for the rest."""
-    answers: dict[str, list[bool]] = {name: [] for name in CRITERIA}
+    answers: Answers = {name: [] for name in CRITERIA}
     if scene.face:
         answers["colour"].append([thing.colour for thing in seen.things[:1]] == [scene.face.colour])
         said = openness(scene.face, np.arange(num_frames) / FRAMES_PER_SECOND)
@@ -93,13 +97,13 @@ def in_step(drawn: Iterable[float], heard: Iterable[float], num_frames: int) -> 
     return _all_near(touched, clicked, num_frames) and _all_near(clicked, touched, num_frames)
 
 
-def tally(answers: Iterable[dict[str, list[bool]]]) -> dict[str, Tally]:
-    """Counts over many clips."""
-    total = {name: Tally() for name in CRITERIA}
+def tally(answers: Iterable[Answers]) -> dict[str, Tally]:
+    """Counts over many clips, of the criteria that any of them was asked."""
+    total: dict[str, Tally] = {}
     for one in answers:
         for name, right in one.items():
             for each in right:
-                total[name].add(each)
+                total.setdefault(name, Tally()).add(each)
     return total
 
 

@@ -22,7 +22,9 @@ def opening(frames: NDArray[np.uint8], face: NDArray[np.bool_]) -> NDArray[np.fl
     height, width = rows[-1] + 1 - top, columns[-1] + 1 - left
     low, high = (top + round(share * height) for share in MOUTH_BOX[:2])
     near, far = (left + round(share * width) for share in MOUTH_BOX[2:])
-    return np.asarray((frames[:, low:high, near:far].max(axis=-1) < DARK).mean(axis=(1, 2)))
+    box = frames[:, low:high, near:far]
+    dark = (box[..., 0] < DARK) & (box[..., 1] < DARK) & (box[..., 2] < DARK)
+    return np.asarray(dark.mean(axis=(1, 2)))
 
 
 def lag(opened: NDArray[np.float64], loud: NDArray[np.float64]) -> tuple[int, float]:

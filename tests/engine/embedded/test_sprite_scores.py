@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.embedded.scores import seen_in_file, true_clip
 from engine.embedded.scoring.clip_file import Watched
 from engine.embedded.scoring.hearing import clicks, tones
 from engine.embedded.scoring.judge import in_step, judge, look, tally
+from engine.embedded.scoring.makers import seen_in_file, true_clip
 from engine.embedded.scoring.outline import shape_of
 from engine.embedded.scoring.path import motion_of, seen_track, touches
 from engine.embedded.scoring.sprites import sprites

@@ -8,9 +8,9 @@ import torch
 
 from engine.codecs.base import SOUND_RATE
 from engine.embedded.codecs.sound import SpriteSoundCodec
-from engine.embedded.scores import seen_in_file, through_sound_codec
 from engine.embedded.scoring.hearing import clicks
 from engine.embedded.scoring.judge import judge
+from engine.embedded.scoring.makers import seen_in_file, through_sound_codec
 from engine.embedded.world.motion import contacts
 from engine.embedded.world.sampling import sample
 from engine.embedded.world.scene import Face, Lane, Motion, Scene, Speed, Thing
