@@ -6,16 +6,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from engine.checkpoint.names import TEXT_FILE, VIDEO_FILE
+from engine.checkpoint.names import TEXT_FILE
 from engine.embedded.codecs.sound import SpriteSoundCodec
 from engine.embedded.meaning import TEXT_CHANNELS
 from hhray.errors import ConfigError
 
+# imported where a release names them: the published weights need none of it
 LOADED = {
-    "text": (TEXT_FILE, "engine.embedded.codecs.text", "SpriteTextEncoder"),
-    "video": (VIDEO_FILE, "engine.embedded.codecs.video", "SpriteVideoCodec"),
+    "text": ("engine.embedded.codecs.text", "SpriteTextEncoder"),
+    "video": ("engine.embedded.codecs.video", "SpriteVideoCodec"),
 }
 
 
@@ -32,13 +31,10 @@ def load_sprite_codec(kind: str, folder: Path, text_channels: int) -> Any:  # no
     """
     if kind == "sound":
         return SpriteSoundCodec()
-    file, module, name = LOADED[kind]
-    path = folder / file
     if kind == "text" and text_channels != TEXT_CHANNELS:
         raise ConfigError(
-            f"the text encoder in {path} gives {TEXT_CHANNELS} channels, and the network takes {text_channels}"
+            f"the text encoder in {folder / TEXT_FILE} gives {TEXT_CHANNELS} channels, "
+            f"and the network takes {text_channels}"
         )
-    try:
-        return getattr(import_module(module), name).load(folder)
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise ConfigError(f"cannot load the {kind} codec from {path}: {error}; get the release anew") from error
+    module, name = LOADED[kind]
+    return getattr(import_module(module), name).load(folder)
