@@ -50,7 +50,7 @@ def bind(settings: Settings) -> Application:
         graceful_shutdown_wait_loop_s=0.2,
         **health,
     )
-    application: Application = ingress.bind(settings, served, router.bind(settings, engines))
+    application: Application = ingress.bind(settings, served, router.bind(settings, served, engines))
     return application
 
 

@@ -18,10 +18,17 @@ from hhray.client_view import TaskView
 from hhray.console import ClipProgress, printable, result_console, stage_table
 from hhray.errors import ConfigError
 from hhray.geometry import PIXELS, Ratio, Resolution
+from hhray.model_size import EMBEDDED
 from hhray.request import Mode
 from hhray.settings import Settings, load_settings
 
 WAIT_SECONDS = 3600.0
+# of the made world that the embedded model knows
+MORE_PROMPTS = (
+    "a blue square bouncing on a white background",
+    "一个绿色的球向左移动",
+    'a talking orange face saying "good morning"',
+)
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -44,6 +51,8 @@ def run_demo(args: argparse.Namespace) -> int:
         "notice": view.notice,
     }
     _print_result(result, as_json=args.json)
+    if settings.engine.model_name == EMBEDDED:
+        _say("\n".join(["more that this model can draw:", *(f"  hhray demo --prompt '{one}'" for one in MORE_PROMPTS)]))
     return 0
 
 

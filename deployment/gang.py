@@ -13,7 +13,6 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,6 +21,7 @@ from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
+from engine.release import weights_folder
 from hhray.errors import GangDied, PhaseTimeout, RequestError
 from hhray.memory_size import Format, transformer_bytes
 from hhray.served_model import ServedModel
@@ -198,7 +198,7 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         device=config.device,
         threads=threads,
         scratch_dir=str(settings.scratch_dir),
-        checkpoint=str(Path(config.checkpoint).expanduser()) if config.checkpoint else "",
+        checkpoint=str(weights_folder(config.checkpoint, config.preset) or ""),
         tiers=config.tiers,
         max_seconds=config.max_seconds,
         decoder=config.decoder,

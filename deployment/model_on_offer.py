@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from engine.release import served_model
+from engine.release import served_model, weights_folder
 from hhray.memory_parts import Demand
 from hhray.memory_plan import plan_memory
 from hhray.prompting import load_rewriter
@@ -21,8 +19,10 @@ def model_on_offer(settings: Settings) -> ServedModel:
     """
     engine = settings.engine
     load_rewriter(engine.prompt_rewriter)
-    folder = Path(engine.checkpoint).expanduser() if engine.checkpoint else None
+    folder = weights_folder(engine.checkpoint, engine.preset)
     served = served_model(folder, engine.preset, engine.super_resolution, engine.base, engine.decoder)
     if engine.device == "cpu":  # what a GPU holds is known on its own machine only: there the ranks refuse
-        plan_memory(None, Demand(served.size, engine.tiers, engine.max_seconds, engine.ranks, served.ladder))
+        share = served.native_share
+        tiers, seconds = engine.tiers, engine.max_seconds
+        plan_memory(None, Demand(served.size, tiers, seconds, engine.ranks, served.ladder, native_share=share))
     return served

@@ -20,6 +20,7 @@ from deployment.keys import server_secret
 from deployment.scheduling import Assignment, BatchLimits, QueueIndex
 from deployment.store.sqlite import SqliteStore
 from hhray.errors import ConfigError, StoreUnavailable
+from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 logger = logging.getLogger("ray.serve")
@@ -44,14 +45,14 @@ class Router:
     """One replica; engines are reached through `engines`, the handle tickets wait on."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: Settings, engines: DeploymentHandle
+        self, settings: Settings, served: ServedModel, engines: DeploymentHandle
     ) -> None:
         check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
         self._settings = settings
         self._engines = engines
         self._store = SqliteStore(settings.sqlite_file)
         self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
-        self._limits = BatchLimits(settings.engine.max_batch, settings.engine.max_batch_tokens)
+        self._limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)
         self._index = QueueIndex()
         self._last_sequence = 0
         self._num_engines = 1

@@ -12,20 +12,23 @@ from dataclasses import dataclass
 
 from hhray.cost import stream_tokens
 from hhray.request import ShapeKey
+from hhray.served_model import ServedModel
 from hhray.tasks import QueuedTask
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How far packing may go: clips in a batch, and tokens over all its clips (a longer clip runs alone)."""
+    """How far packing may go: clips in a batch, and tokens of the base pass over all its clips (a longer clip runs
+    alone)."""
 
+    served: ServedModel
     max_clips: int
     max_tokens: int
 
     def clips(self, bucket: str) -> int:
         """Most clips of that bucket in one batch, at least one."""
         geometry = ShapeKey.parse(bucket).geometry
-        tokens = stream_tokens(geometry.base_grid, geometry.audio_latents)
+        tokens = stream_tokens(self.served.base_grid(geometry), geometry.audio_latents)
         return max(1, min(self.max_clips, self.max_tokens // tokens))
 
 

@@ -60,7 +60,7 @@ def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _configure_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prompt", default="a red ball moving right", help="what to draw")
+    parser.add_argument("--prompt", default="a red ball moving right", help="what to draw (default: %(default)s)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="first frame: image to video")
     parser.add_argument("--resolution", default="720P", help="256P, 480P, 720P or 1080P (default 720P)")
     parser.add_argument("--ratio", default="16:9", help="width:height, one of the nine of the menu (default 16:9)")

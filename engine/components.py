@@ -13,13 +13,14 @@ from typing import Protocol, cast
 import torch
 from torch import nn
 
-from engine.checkpoint.capabilities import read_stand_ins
+from engine.checkpoint.capabilities import SPRITE, STAND_INS, read_codecs
 from engine.codecs.additive import AdditiveAudioCodec
 from engine.codecs.averaging import AveragingVideoCodec
 from engine.codecs.base import AudioCodec, SoundEncoder, SourceVideoEncoder, TextEncoder, VideoCodec
 from engine.codecs.bytewise import BytewiseTextEncoder
 from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.denoiser import Denoiser
+from engine.embedded.release_codecs import load_sprite_codec
 from engine.model.dit import AudioVideoTransformer
 from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
@@ -28,10 +29,10 @@ from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
 from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
 from hhray.memory_plan import plan_memory
-from hhray.memory_recipes import ALL_STAND_INS
 from hhray.served_model import ServedModel
 
 FP8_CAPABILITY = (8, 9)
+NAMES_OF = {"text": (TEXT,), "video": (VIDEO, TURBO), "sound": (SOUND,)}
 
 
 class SoundCodec(AudioCodec, SoundEncoder, Protocol):
@@ -67,8 +68,9 @@ class Components:
         plan: MemoryPlan | None = None,
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
-        self.stand_ins = read_stand_ins(folder) if folder else ALL_STAND_INS
-        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, self.stand_ins)
+        self.codecs = read_codecs(folder) if folder else dict(STAND_INS)
+        small, share = frozenset(self.codecs), served.native_share
+        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share)
         self.plan = plan or plan_memory(card(device), demand)
         self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
         self.placements: dict[str, Placement] = {}
@@ -83,7 +85,7 @@ class Components:
         decodes = rank == 0 if decodes is None else decodes
         # placements exchange tensors, which those made in inference mode do not allow
         with torch.inference_mode(False), torch.no_grad():
-            self._stand_in()
+            self._load_small()
             for item in self.plan.components:
                 if item.name != TURBO or decodes:
                     self._load(item, shown=rank == 0)
@@ -128,13 +130,19 @@ class Components:
             placement.enter()
         return self._parts[part or name]
 
-    def _stand_in(self) -> None:
-        if "text" in self.stand_ins:
-            self._parts[TEXT] = BytewiseTextEncoder(self.served.size.text_channels)
-        if "video" in self.stand_ins:
-            self._parts[VIDEO] = self._parts[TURBO] = AveragingVideoCodec()
-        if "sound" in self.stand_ins:
-            self._parts[SOUND] = AdditiveAudioCodec()
+    def _load_small(self) -> None:
+        """The codecs that take the place of components: they stay on the CPU, and no plan names them."""
+        for kind in self.codecs:
+            codec = self._small(kind)
+            self._parts |= dict.fromkeys(NAMES_OF[kind], codec)
+
+    def _small(self, kind: str) -> object:
+        channels = self.served.size.text_channels
+        if self.folder and self.codecs[kind] == SPRITE:
+            return load_sprite_codec(kind, self.folder, channels)
+        if kind == "text":
+            return BytewiseTextEncoder(channels)
+        return AveragingVideoCodec() if kind == "video" else AdditiveAudioCodec()
 
     def _load(self, item: Component, shown: bool) -> None:
         if item.name in self._parts:

@@ -25,7 +25,7 @@ from engine.samplers.noise import NoiseSource
 from engine.segments import Segment, reference_segments, source_segment
 from engine.source_video import read_sound, read_video
 from hhray.errors import MediaError
-from hhray.geometry import PATCH, SPATIAL_STRIDE, ClipGeometry, Size
+from hhray.geometry import PATCH, SPATIAL_STRIDE, ClipGeometry, LatentGrid, Size
 from hhray.request import Mode
 from hhray.served_model import Pass, ServedModel
 
@@ -120,23 +120,24 @@ class Conditioner:
         return mode is Mode.I2V or (mode is Mode.R2V and not trained)
 
     def _first_frames(self, job: ClipJob, passes: tuple[Pass, ...]) -> tuple[Tensor, ...]:
-        """The first picture at the size of every pass: it is encoded from pixels each time, not enlarged."""
+        """The first picture at the size of every pass: it is encoded from pixels each time, not enlarged. It fills the
+        part that is delivered, so that the clip begins with the picture as it is."""
         if not job.images:
             raise MediaError("InvalidParameter", f"{job.mode} needs a picture and got none")
-        sizes = [Size(one.grid.width * SPATIAL_STRIDE, one.grid.height * SPATIAL_STRIDE) for one in passes]
-        return tuple(self._picture(job.images[0], size) for size in sizes)
+        aspect = job.geometry.output.aspect
+        return tuple(self._picture(job.images[0], _pixel_size(one.grid), aspect) for one in passes)
 
-    def _picture(self, path: str, size: Size) -> Tensor:
-        pixels = torch.from_numpy(load_picture(path, size, self._limits.max_pixels)).to(self._device)
-        return self._encoders.video_encoder.encode(pixels)
+    def _picture(self, path: str, size: Size, aspect: float) -> Tensor:
+        pixels = torch.from_numpy(load_picture(path, size, self._limits.max_pixels, aspect)).to(self._device)
+        return self._encoders.video_encoder.encode(pixels).to(self._device)
 
     def _references(self, job: ClipJob, clip: ClipInput) -> tuple[Segment, ...]:
-        """Each picture as a segment, its longer side that of the clip; the same latents serve every pass."""
+        """Each whole picture as a segment, its longer side that of the clip; the same latents serve every pass."""
         longer = max(clip.grid.height, clip.grid.width) * SPATIAL_STRIDE
         segments: list[Segment] = []
         for index, path in enumerate(job.images):
-            size = fitted(probe_picture(path, self._limits.max_pixels), longer)
-            latent = self._picture(path, size)
+            own = probe_picture(path, self._limits.max_pixels)
+            latent = self._picture(path, fitted(own, longer), own.aspect)
             segments += reference_segments(latent, index, clip.grid.frames, self._encoders.text)
         return tuple(segments)
 
@@ -146,9 +147,14 @@ class Conditioner:
         """The clip made from a source video, and the sound it keeps, if any."""
         geometry, scratch = job.geometry, self._limits.scratch_dir
         scratch.mkdir(parents=True, exist_ok=True)
-        num_frames = clip.grid.decoded_frames
-        source = read_video(Path(job.video_path), size=geometry.base, num_frames=num_frames, scratch_dir=scratch)
-        latent = self._encoders.video_encoder.encode_video(_pixels(source.frames).to(self._device))
+        source = read_video(
+            Path(job.video_path),
+            size=_pixel_size(clip.grid),
+            aspect=geometry.output.aspect,
+            num_frames=clip.grid.decoded_frames,
+            scratch_dir=scratch,
+        )
+        latent = self._encoders.video_encoder.encode_video(_pixels(source.frames).to(self._device)).to(self._device)
         if trained:
             conditions = (*self._references(job, clip), source_segment(latent))
             clip = replace(clip, conditions=conditions)
@@ -176,6 +182,10 @@ def fitted(size: Size, longer: int) -> Size:
     scale = longer / max(size.width, size.height)
     width, height = (max(1, round(side * scale / unit)) * unit for side in (size.width, size.height))
     return Size(width, height)
+
+
+def _pixel_size(grid: LatentGrid) -> Size:
+    return Size(grid.width * SPATIAL_STRIDE, grid.height * SPATIAL_STRIDE)
 
 
 def _pixels(frames: NDArray[np.uint8]) -> Tensor:

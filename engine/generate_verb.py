@@ -13,6 +13,7 @@ from rich.progress import Progress
 from hhray.console import printable
 from hhray.errors import ConfigError
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio, Resolution
+from hhray.model_size import EMBEDDED
 from hhray.request import Language
 from hhray.verb import Verb
 
@@ -20,7 +21,10 @@ from hhray.verb import Verb
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", default="", help="what is to be seen and heard")
     parser.add_argument(
-        "--weights", default="tiny", metavar="DIR", help="folder of weights, or tiny or pico (default: %(default)s)"
+        "--weights",
+        default=EMBEDDED,
+        metavar="DIR",
+        help="folder of weights, or embedded, or random ones: tiny, pico (default: %(default)s)",
     )
     parser.add_argument("--base", default="auto", choices=["auto", "distill", "base"], help="base weights to use")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])

@@ -64,10 +64,8 @@ def enlarged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 def centre_crop(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """The largest centred part of frames [..., H, W, 3] that has the aspect of `size`, to the nearest pixel."""
     height, width = frames.shape[-3:-1]
-    kept_width = min(width, round(height * size.aspect))
-    kept_height = min(height, round(width / size.aspect))
-    top, left = (height - kept_height) // 2, (width - kept_width) // 2
-    return frames[..., top : top + kept_height, left : left + kept_width, :]
+    kept = Size(width, height).middle(size.aspect)
+    return frames[..., kept.top : kept.top + kept.height, kept.left : kept.left + kept.width, :]
 
 
 def _video_stream(container: OutputContainer, size: Size, frames_per_second: int, threads: int) -> VideoStream:

@@ -24,7 +24,7 @@ from engine.components import Components
 from engine.conditioning import Conditioner, MediaLimits
 from engine.denoiser import ClipInput, Denoiser
 from engine.messages import ClipJob
-from engine.release import RANDOM_PRESETS, served_model
+from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.samplers.noise import NoiseSource
 from hhray.errors import EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
@@ -80,7 +80,7 @@ class Pipeline:
         """The model of a folder that `hhray fetch-weights` made; only file headers are read until `to`.
 
         Args:
-            folder: the weights, or the name of a preset with random weights (tiny, pico).
+            folder: the weights, or "embedded" for those of the package, or a preset with random weights (tiny, pico).
             base: "distill" (8 steps) or "base" weights (32 guided steps); "auto": the former where they are.
             decoder: "turbo", or "wan": slower, finer.
             ladder: super-resolution weights of each tier, as the setting `engine.super_resolution`.
@@ -89,7 +89,8 @@ class Pipeline:
         Raises:
             ConfigError: the folder is no release, or lacks a part.
         """
-        path = None if str(folder) in RANDOM_PRESETS and not Path(folder).exists() else Path(folder)
+        random = str(folder) in RANDOM_PRESETS and not Path(folder).exists()
+        path = None if random else weights_folder(folder, "")
         served = served_model(path, str(folder), ladder or DEFAULT_LADDER, base, decoder)
         return cls(served, path, decoder=decoder, **options)
 
@@ -234,14 +235,17 @@ class Pipeline:
 
     def notice(self, job: ClipJob) -> str:
         """What is particular about a job's clip: a fallback, or a tier without super-resolution; empty if nothing."""
-        geometry = job.geometry
-        notices = [self.served.capabilities.notice(Mode(job.mode))]
-        if geometry.resolution is not Resolution.P256 and geometry.resolution not in self.served.ladder:
-            notices.append(
-                f"Denoised at {geometry.base} and enlarged to {geometry.output} after decode: "
-                f"the {self.served.size.name} model has no super-resolution stage for {geometry.resolution}."
-            )
-        return " ".join(filter(None, notices))
+        return " ".join(filter(None, (self.served.capabilities.notice(Mode(job.mode)), self._size_notice(job))))
+
+    def _size_notice(self, job: ClipJob) -> str:
+        geometry, name = job.geometry, self.served.size.name
+        native = self.served.native(geometry)
+        if geometry.resolution in self.served.ladder or native == geometry.output:
+            return ""
+        reason = f"the {name} model has no super-resolution stage for {geometry.resolution}"
+        if geometry.resolution is Resolution.P256:
+            reason = f"that is the size the {name} model draws at"
+        return f"Denoised at {native} and enlarged to {geometry.output} after decode: {reason}."
 
     def weights_on_device(self) -> tuple[int, int]:
         """Parameters of the base transformer and their bytes."""

@@ -1,7 +1,8 @@
 """From a folder of weights to what a server runs, by headers alone: no torch, no tensor is read.
 
 A folder is what `hhray fetch-weights --to DIR` makes: transformers in any of the known layouts, and beside them the
-components text/, video_vae/, turbo_vae/ and audio_vae/, or a hhray.json that names stand-ins for them.
+components text/, video_vae/, turbo_vae/ and audio_vae/, or a hhray.json that names small codecs in their place. The
+package comes with such a folder (engine.embedded), whose name is "embedded".
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.checkpoint.capabilities import read_capabilities, read_stand_ins
+from engine.checkpoint.capabilities import FILE_NAME, SPRITE, read_capabilities, read_codecs, read_native_share
 from engine.checkpoint.contents import find_problems, nearest_known, read_contents, require
-from engine.checkpoint.names import Layout, Part, Release, find_release
+from engine.checkpoint.names import TEXT_FILE, VIDEO_FILE, Layout, Part, Release, find_release
 from engine.checkpoint.shapes import expected_tensors, size_from_shapes
+from engine.embedded import WEIGHTS
 from hhray.errors import ConfigError
 from hhray.geometry import Resolution
 from hhray.memory_parts import Stage
-from hhray.model_size import ModelSize, preset
+from hhray.model_size import EMBEDDED, ModelSize, preset
 from hhray.served_model import ServedModel
 
 RANDOM_PRESETS = ("tiny", "pico")
@@ -24,6 +26,31 @@ DECODERS = ("turbo", "wan")
 NO_PART = "none"
 # component folder -> which of text, video and sound it serves
 COMPONENTS = {"text": "text", "video_vae": "video", "turbo_vae": "video", "audio_vae": "sound"}
+SPRITE_FILES = {"text": TEXT_FILE, "video": VIDEO_FILE}
+
+
+def weights_folder(checkpoint: str | Path, preset_name: str) -> Path | None:
+    """Where the weights lie; None for random ones.
+
+    Args:
+        checkpoint: a folder, or "embedded" for the package's own, unless there is a folder of that name; empty: those
+            of the preset.
+        preset_name: "embedded", or one that has random weights.
+
+    Raises:
+        ConfigError: the package came without its own weights.
+    """
+    folder = Path(checkpoint).expanduser()
+    if checkpoint and (str(checkpoint) != EMBEDDED or folder.is_dir()):
+        return folder
+    if (str(checkpoint) or preset_name) != EMBEDDED:
+        return None
+    if not (WEIGHTS / FILE_NAME).is_file():
+        raise ConfigError(
+            f"this installation lacks the embedded weights in {WEIGHTS}; install hhray anew, or choose a preset with "
+            f"random weights: {', '.join(RANDOM_PRESETS)}"
+        )
+    return WEIGHTS
 
 
 def served_model(
@@ -52,7 +79,8 @@ def served_model(
         if network_size(release.folders[stage]) != size:
             raise ConfigError(f"{release.folders[stage]} and {release.folder(part)} hold networks of different sizes")
     capabilities = read_capabilities(release.folder(part), folder)
-    return ServedModel(size, capabilities, ladder, guided=part is Part.BASE)
+    share = read_native_share(folder)
+    return ServedModel(size, capabilities, ladder, guided=part is Part.BASE, native_share=share)
 
 
 def base_part(release: Release, base: str = "auto") -> Part:
@@ -89,15 +117,15 @@ def network_size(folder: Path) -> ModelSize:
 
 
 def absent_components(folder: Path, decoder: str = "turbo") -> list[str]:
-    """Folders of components that are neither there nor stood in for.
+    """Folders of components that are neither there nor replaced by a small codec.
 
     Raises:
         ConfigError: hhray.json is wrong, or there is no such decoder.
     """
     if decoder not in DECODERS:
         raise ConfigError(f"no video decoder {decoder!r}; choose one of: {', '.join(DECODERS)}")
-    stand_ins = read_stand_ins(folder)
-    needed = [name for name, kind in COMPONENTS.items() if kind not in stand_ins]
+    codecs = read_codecs(folder)
+    needed = [name for name, kind in COMPONENTS.items() if kind not in codecs]
     return [name for name in needed if not (folder / name).is_dir() and not (name == "turbo_vae" and decoder == "wan")]
 
 
@@ -105,8 +133,12 @@ def require_components(folder: Path, decoder: str = "turbo") -> None:
     """Nothing when all components are there.
 
     Raises:
-        ConfigError: some are not; the message names the folders and how to get them.
+        ConfigError: some are not; the message names the folders and how to get them, or the files of small codecs.
     """
+    sprites = [kind for kind, name in read_codecs(folder).items() if name == SPRITE]
+    files = [folder / file for kind, file in SPRITE_FILES.items() if kind in sprites]
+    if lost := ", ".join(str(file) for file in files if not file.is_file()):
+        raise ConfigError(f"no file {lost}, which {folder / FILE_NAME} calls for; get the release anew")
     if absent := absent_components(folder, decoder):
         folders = ", ".join(str(folder / name) for name in absent)
         command = f"hhray fetch-weights --from huggingface --to {folder} --parts {','.join(absent)}"
@@ -117,7 +149,7 @@ def _random_size(name: str) -> ModelSize:
     if name not in RANDOM_PRESETS:
         raise ConfigError(
             f"model preset {name!r} needs a checkpoint; `hhray fetch-weights` gets one, and without one "
-            f"there are: {', '.join(RANDOM_PRESETS)}"
+            f"there are: {', '.join((EMBEDDED, *RANDOM_PRESETS))}"
         )
     return preset(name)
 

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.picture import framed
 from engine.source_container import opened, picture_stream, quarter_turns, shown_size
 from hhray.errors import MediaError
 from hhray.geometry import FRAMES_PER_SECOND, Size
@@ -28,8 +29,8 @@ BT601, BT709, BT2020 = (5, 6), 1, (9, 10)
 _Frame = TypeVar("_Frame")
 
 
-def write_frames(path: Path, output: Path, size: Size, num_frames: int) -> float:
-    """Write `num_frames` frames of a video as uint8 RGB [F, H, W, 3] of `size`, cropped about the centre.
+def write_frames(path: Path, output: Path, size: Size, aspect: float, num_frames: int) -> float:
+    """Write `num_frames` frames of a video as uint8 RGB [F, H, W, 3] of `size`, each as `fitted` makes it.
 
     Returns:
         The time of its first frame, in seconds of the file's clock.
@@ -42,7 +43,7 @@ def write_frames(path: Path, output: Path, size: Size, num_frames: int) -> float
         began: Fraction | None = None
         for (time, frame), count in shown_frames(timed_frames(container, stream), num_frames):
             began = time if began is None else began
-            pixels = fitted(frame, stream.sample_aspect_ratio, size).tobytes()
+            pixels = fitted(frame, stream.sample_aspect_ratio, size, aspect).tobytes()
             for _ in range(count):
                 file.write(pixels)
     if began is None:
@@ -92,16 +93,19 @@ def timed_frames(container: InputContainer, stream: VideoStream) -> Iterator[tup
             yield last, frame
 
 
-def fitted(frame: VideoFrame, pixel_aspect: Fraction | None, size: Size) -> NDArray[np.uint8]:
-    """The frame upright, cropped about its centre to the aspect of `size` and resized: uint8 RGB [H, W, 3]."""
+def fitted(frame: VideoFrame, pixel_aspect: Fraction | None, size: Size, aspect: float) -> NDArray[np.uint8]:
+    """The frame upright and cropped about its centre to `aspect`, at the part of that aspect in the middle of `size`,
+    its edge pixels repeated around it: uint8 RGB [H, W, 3]."""
     width, height = shown_size(frame, pixel_aspect)
     pixels = np.ascontiguousarray(np.rot90(_rgb(frame), quarter_turns(frame)))
     rows, columns, _ = pixels.shape
-    kept_columns = columns * min(1.0, height * size.aspect / width)
-    kept_rows = rows * min(1.0, width / size.aspect / height)
+    kept_columns = columns * min(1.0, height * aspect / width)
+    kept_rows = rows * min(1.0, width / aspect / height)
     left, top = (columns - kept_columns) / 2, (rows - kept_rows) / 2
     box = (left, top, left + kept_columns, top + kept_rows)
-    return np.asarray(Image.fromarray(pixels).resize((size.width, size.height), Image.Resampling.LANCZOS, box))
+    part = size.middle(aspect)
+    shown = Image.fromarray(pixels).resize((part.width, part.height), Image.Resampling.LANCZOS, box)
+    return framed(np.asarray(shown), part, size)
 
 
 def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:

@@ -32,7 +32,8 @@ def _probe(order: dict[str, Any]) -> dict[str, Any]:
 
 def _video(order: dict[str, Any]) -> dict[str, Any]:
     path, num_frames = Path(order["path"]), order["num_frames"]
-    began = write_frames(path, Path(order["frames"]), Size(order["width"], order["height"]), num_frames)
+    size = Size(order["width"], order["height"])
+    began = write_frames(path, Path(order["frames"]), size, order["aspect"], num_frames)
     rate = write_video_sound(path, Path(order["sound"]), began, num_frames / FRAMES_PER_SECOND)
     return {"sound_rate": rate or 0}
 

@@ -81,13 +81,15 @@ def read_video(
     size: Size,
     num_frames: int,
     scratch_dir: Path,
+    aspect: float | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     seconds: float = 120.0,
 ) -> SourceClip:
     """The first `num_frames` / 25 s of a video, its last frame repeated where it ends before.
 
-    Each frame is what the source shows at its time: turned upright, cropped about its centre to the aspect of `size`,
-    resized to it. Damaged parts in the middle show the frame before them, and silence.
+    Each frame is what the source shows at its time: turned upright, cropped about its centre to `aspect` (None: that of
+    `size`), and resized to the part of that aspect in the middle of `size`, edge pixels repeated around it. Damaged
+    parts in the middle show the frame before them, and silence.
 
     Args:
         scratch_dir: gets a temporary file of all frames; it is gone when this returns or raises.
@@ -101,7 +103,7 @@ def read_video(
     limit = max(num_bytes, round(num_frames / FRAMES_PER_SECOND * MAX_SOUND_RATE) * MAX_SAMPLE_BYTES)
     with _scratch(scratch_dir) as folder:
         order = {"task": "video", "path": str(path.absolute()), "kinds": VIDEO_KINDS, "num_frames": num_frames}
-        order |= {"width": size.width, "height": size.height}
+        order |= {"width": size.width, "height": size.height, "aspect": aspect or size.aspect}
         order |= {"frames": str(folder / "frames"), "sound": str(folder / "sound")}
         answer = ask("the video", order, Limits(memory_bytes, seconds, limit))
         frames = _mapped(folder / "frames", np.uint8, shape, DAMAGED)

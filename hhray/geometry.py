@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 FRAMES_PER_SECOND = 25
 AUDIO_LATENTS_PER_SECOND = 25
@@ -43,6 +44,16 @@ class Ratio(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A part of a picture, in whole pixels from its left upper corner."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """A picture's size in pixels."""
 
@@ -60,6 +71,16 @@ class Size:
         """The size the model runs at: the next multiple of 32 on each side; cropped after decode."""
         unit = SPATIAL_STRIDE * PATCH
         return Size(math.ceil(self.width / unit) * unit, math.ceil(self.height / unit) * unit)
+
+    def share(self, share: Fraction) -> Size:
+        """The size a network runs at that draws each side at a share of this one: that, rounded up by `run`."""
+        return Size(math.ceil(self.width * share), math.ceil(self.height * share)).run()
+
+    def middle(self, aspect: float) -> Box:
+        """The largest centred part of this aspect, to the nearest pixel: what is delivered of a picture."""
+        width = min(self.width, round(self.height * aspect))
+        height = min(self.height, round(self.width / aspect))
+        return Box((self.width - width) // 2, (self.height - height) // 2, width, height)
 
     def latent_grid(self, frames: int) -> LatentGrid:
         """The latent grid of `frames` latent frames of this size, whose sides must be multiples of 32 pixels."""
@@ -139,8 +160,16 @@ class ClipGeometry:
 
     @property
     def base(self) -> Size:
-        """Pixels of the base stage: the 256P size of the same ratio."""
+        """The 256P size of the same ratio."""
         return PIXELS[self.ratio][0]
+
+    def native(self, share: Fraction) -> Size:
+        """Pixels of the base stage of a network whose native size is this share of the 256P size; 1: all of it."""
+        return self.base.share(share)
+
+    def native_grid(self, share: Fraction) -> LatentGrid:
+        """Latent grid of that base stage."""
+        return self.native(share).latent_grid(self.latent_frames)
 
     @property
     def num_frames(self) -> int:
@@ -161,11 +190,6 @@ class ClipGeometry:
         if self.reference_exact:
             return FRAMES_PER_SECOND * self.duration + 1
         return TEMPORAL_STRIDE * (self.latent_frames - 1) + 1
-
-    @property
-    def base_grid(self) -> LatentGrid:
-        """Latent grid of the base stage."""
-        return self.base.latent_grid(self.latent_frames)
 
     @property
     def run_grid(self) -> LatentGrid:

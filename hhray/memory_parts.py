@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from hhray.geometry import Resolution
@@ -57,7 +58,8 @@ class Demand:
     """What is to fit: the network, the tiers offered, the longest clip in seconds, and GPUs that share a clip.
 
     `ladder` names the super-resolution transformer of each tier that has one; `decoder` is "turbo" or "wan";
-    `stand_ins` are those of text, video and sound that have no weights.
+    `stand_ins` are those of text, video and sound whose codec needs no plan: it has no weights, or hardly any. The base
+    runs at `native_share` of the 256P size.
     """
 
     size: ModelSize
@@ -67,6 +69,7 @@ class Demand:
     ladder: Mapping[Resolution, Stage] = field(default_factory=lambda: dict(STAGE_OF_TIER))
     decoder: str = "turbo"
     stand_ins: frozenset[str] = frozenset()
+    native_share: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)

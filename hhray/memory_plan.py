@@ -67,23 +67,25 @@ def plan_memory(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
 
 
 def is_small(size: ModelSize) -> bool:
-    """Whether a CPU can run it: the presets tiny and pico, and what is of their kind."""
+    """Whether a CPU can run it: the presets embedded, tiny and pico, and what is of their kind."""
     return transformer_bytes(size, Format.BF16) < SMALL_MODEL_BYTES
 
 
 def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
     name = demand.size.name
     if gpu is None:
-        raise ConfigError(f"the {name} model needs an NVIDIA GPU; a CPU runs the small presets (tiny, pico) only")
+        raise ConfigError(
+            f"the {name} model needs an NVIDIA GPU; a CPU runs the small presets (embedded, tiny, pico) only"
+        )
     if gpu.vendor.lower() != "nvidia":
         raise ConfigError(
             f"the {name} model runs on NVIDIA GPUs, this one is of {gpu.vendor}; "
-            "a CPU runs the small presets (tiny, pico)"
+            "a CPU runs the small presets (embedded, tiny, pico)"
         )
     if gpu.memory_gb < MIN_GPU_GB:
         raise ConfigError(
             f"the {name} model needs a GPU of at least {MIN_GPU_GB} GB, this one has {gpu.memory_gb:g} GB; "
-            "a CPU runs the small presets (tiny, pico)"
+            "a CPU runs the small presets (embedded, tiny, pico)"
         )
     return gpu
 
@@ -123,7 +125,7 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
     if stage is Stage.DECODE:
         sizes = [clip.output.run() for clip in clips]
         return int(max(size.width * size.height for size in sizes) * DECODE_BYTES_PER_PIXEL)
-    grids = [clip.base_grid if stage is Stage.BASE else clip.run_grid for clip in clips]
+    grids = [clip.native_grid(demand.native_share) if stage is Stage.BASE else clip.run_grid for clip in clips]
     tokens = max(grid.num_tokens for grid in grids) + clips[0].audio_latents + MAX_TEXT_TOKENS
     return activation_bytes(demand.size, -(-tokens // demand.ranks), chunked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from hhray.errors import ConfigError
 
@@ -10,6 +11,9 @@ VIDEO_CHANNELS = 48
 PATCH_CHANNELS = VIDEO_CHANNELS * 4
 AUDIO_CHANNELS = 64
 NUM_MODALITIES = 3
+# The trained network that comes with the package, and the share of the 256P size it draws at: 16:9 is 160 pixels wide.
+EMBEDDED = "embedded"
+EMBEDDED_SHARE = Fraction(5, 14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ PRESETS: dict[str, ModelSize] = {
         # For tests: every kind of layer, and a clip in a few seconds.
         ModelSize("pico", 5, 1, 128, 8, 8, 16, 32),
         ModelSize("15b", 40, 4, 5120, 40, 8, 128, 3584),
+        ModelSize(EMBEDDED, 12, 4, 176, 8, 8, 24, 64),
     )
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from fractions import Fraction
 
 from hhray.console import result_console, table
 from hhray.geometry import DURATIONS, Resolution
 from hhray.memory_parts import GPUS, Demand, Gpu, MemoryPlan
 from hhray.memory_plan import is_small, plan_memory
 from hhray.memory_recipes import ALL_STAND_INS
-from hhray.model_size import PRESETS, preset
+from hhray.model_size import EMBEDDED, EMBEDDED_SHARE, PRESETS, preset
 from hhray.verb import Verb
 
 
@@ -39,7 +40,9 @@ def _run(args: argparse.Namespace) -> int:
     tiers = tuple(Resolution(tier) for tier in args.tier or Resolution)
     size = preset(args.preset)
     stand_ins = ALL_STAND_INS if is_small(size) else frozenset()
-    plan = plan_memory(gpu, Demand(size, tiers, args.duration, args.gpus, stand_ins=stand_ins))
+    share = EMBEDDED_SHARE if size.name == EMBEDDED else Fraction(1)
+    demand = Demand(size, tiers, args.duration, args.gpus, stand_ins=stand_ins, native_share=share)
+    plan = plan_memory(gpu, demand)
     if args.json:
         print(json.dumps(plan.as_json()))
     else:

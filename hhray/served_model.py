@@ -7,9 +7,10 @@ and engines see the same.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from hhray.capabilities import Capabilities
-from hhray.geometry import ClipGeometry, LatentGrid, Resolution
+from hhray.geometry import ClipGeometry, LatentGrid, Resolution, Size
 from hhray.memory_parts import Stage
 from hhray.model_size import ModelSize
 
@@ -33,20 +34,30 @@ class Pass:
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """`ladder` names the super-resolution transformer of each tier that has one; other tiers are enlarged after
-    decode. `guided` base weights take 32 steps of two forward passes, distilled ones 8 of one."""
+    decode. `guided` base weights take 32 steps of two forward passes, distilled ones 8 of one. The base pass runs at
+    `native_share` of the 256P size."""
 
     size: ModelSize
     capabilities: Capabilities = field(default_factory=Capabilities)
     ladder: dict[Resolution, Stage] = field(default_factory=dict)
     guided: bool = False
+    native_share: Fraction = Fraction(1)
 
     @property
     def base_steps(self) -> int:
         return GUIDED_STEPS if self.guided else DISTILLED_STEPS
 
+    def native(self, geometry: ClipGeometry) -> Size:
+        """Pixels of a clip's base pass."""
+        return geometry.native(self.native_share)
+
+    def base_grid(self, geometry: ClipGeometry) -> LatentGrid:
+        """Latent grid of a clip's base pass."""
+        return geometry.native_grid(self.native_share)
+
     def passes(self, geometry: ClipGeometry) -> tuple[Pass, ...]:
-        """The passes of a clip in order: the base at 256P, then super-resolution to the tier where there is one."""
-        base = Pass(Stage.BASE, geometry.base_grid, self.base_steps, 2 if self.guided else 1)
+        """The passes of a clip in order: the base at its native size, then super-resolution where the tier has it."""
+        base = Pass(Stage.BASE, self.base_grid(geometry), self.base_steps, 2 if self.guided else 1)
         stage = self.ladder.get(geometry.resolution)
         if stage is None:
             return (base,)

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from hhray.cost import CostModel
 from hhray.errors import ConfigError
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Resolution
+from hhray.model_size import EMBEDDED
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 # What a rank reaches in the transformer until somebody measures theirs: two cores share the first (measured), the
@@ -43,10 +44,14 @@ class EngineSettings(_Group):
     """The gang of one engine replica."""
 
     preset: str = Field(
-        default="tiny", description="Random-weight model without a checkpoint: tiny, or pico for tests."
+        default=EMBEDDED,
+        description="Model without a checkpoint: embedded, the small trained one of this package; or random weights: "
+        "tiny, or pico for tests.",
     )
     checkpoint: str = Field(
-        default="", description="Folder of weights that `hhray fetch-weights` made; empty: the preset's random ones."
+        default="",
+        description="Folder of weights that `hhray fetch-weights` made, or embedded for those of this package; empty: "
+        "the preset.",
     )
     base: str = Field(
         default="auto",

@@ -1,17 +1,21 @@
-"""What a checkpoint was trained for, and which stand-ins it does without codecs. Files say neither; `hhray.json` may.
+"""What a checkpoint was trained for, with which codecs, and at which size. Files say none of it; `hhray.json` may.
 
     {"capabilities": {"t2v": true, "i2v": true, "a2v": true, "r2v": false, "edit": false},
-     "codecs": {"text": "bytewise", "video": "averaging", "sound": "additive"}}
+     "codecs": {"text": "bytewise", "video": "averaging", "sound": "additive"},
+     "native_share": [5, 14]}
 
-Either key may be left out. Without capabilities a checkpoint of a known layout is taken for the published weights,
-which make video from text, from a first frame and from given audio; references and edits were not trained (model
-specification 7). Without codecs the folders of all components must be there.
+Each key may be left out. Without capabilities a checkpoint of a known layout is taken for the published weights, which
+make video from text, from a first frame and from given audio; references and edits were not trained (model
+specification 7). Without codecs the folders of all components must be there; "sprite" names the small codecs of
+engine.embedded. The base pass runs at the native share of the 256P size, a fraction that is 1 where nothing is said.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,11 @@ from hhray.capabilities import Capabilities
 from hhray.errors import ConfigError
 
 FILE_NAME = "hhray.json"
-STAND_INS = {"text": "bytewise", "video": "averaging", "sound": "additive"}
+SPRITE = "sprite"
+CODECS = {"text": ("bytewise", SPRITE), "video": ("averaging", SPRITE), "sound": ("additive", SPRITE)}
+STAND_INS = {kind: names[0] for kind, names in CODECS.items()}
 MODES = tuple(item.name for item in fields(Capabilities))
+KEYS = ("capabilities", "codecs", "native_share")
 
 
 def read_capabilities(folder: Path, root: Path | None = None) -> Capabilities:
@@ -37,13 +44,22 @@ def read_capabilities(folder: Path, root: Path | None = None) -> Capabilities:
     return Capabilities()
 
 
-def read_stand_ins(root: Path) -> frozenset[str]:
-    """Which of text, video and sound are stood in for, as the folder's hhray.json says; none without it.
+def read_codecs(root: Path) -> dict[str, str]:
+    """Which codec of text, video and sound takes the place of a component's folder: its kind -> its name.
 
     Raises:
-        ConfigError: the file is no JSON, or names another stand-in than the one there is.
+        ConfigError: the file is no JSON, or names another codec than there are.
     """
-    return frozenset(_read(root / FILE_NAME).get("codecs", {}))
+    return dict(_read(root / FILE_NAME).get("codecs", {}))
+
+
+def read_native_share(root: Path) -> Fraction:
+    """At which share of the 256P size the base pass runs.
+
+    Raises:
+        ConfigError: the file is no JSON, or says no fraction above 0 and up to 1.
+    """
+    return Fraction(*_read(root / FILE_NAME).get("native_share", (1, 1)))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -52,16 +68,22 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        able, codecs = said.get("capabilities", {}), said.get("codecs", {})
-        good = bool({"capabilities", "codecs"} & said.keys())
-        good = good and all(key in MODES and isinstance(value, bool) for key, value in able.items())
-        good = good and all(key in STAND_INS and STAND_INS[key] == value for key, value in codecs.items())
+        good = any(key in said for key in KEYS) and _is_good(said)
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         good = False
     if not good:
-        codecs = ", ".join(f'"{key}": "{value}"' for key, value in STAND_INS.items())
+        codecs = ", ".join(f'"{kind}": "{names[0]}" or "{names[1]}"' for kind, names in CODECS.items())
         raise ConfigError(
             f'{path} is not understood; expected {{"capabilities": {{MODE: true or false}}}}, '
-            f'MODE being one of {", ".join(MODES)}, or {{"codecs": {{some of {codecs}}}}}, or both'
+            f'MODE being one of {", ".join(MODES)}, or {{"codecs": {{some of {codecs}}}}}, '
+            f'or {{"native_share": [5, 14]}} or another fraction up to 1, or some of them'
         )
     return dict(said)
+
+
+def _is_good(said: Mapping[str, Any]) -> bool:
+    able, codecs, share = said.get("capabilities", {}), said.get("codecs", {}), said.get("native_share", [1, 1])
+    good = all(key in MODES and isinstance(value, bool) for key, value in able.items())
+    good = good and all(value in CODECS.get(kind, ()) for kind, value in codecs.items())
+    good = good and isinstance(share, list) and len(share) == 2 and all(type(part) is int for part in share)
+    return good and 0 < share[0] <= share[1]

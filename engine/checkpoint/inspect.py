@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import torch
 
-from engine.checkpoint.capabilities import read_capabilities, read_stand_ins
+from engine.checkpoint.capabilities import SPRITE, read_capabilities, read_codecs
 from engine.checkpoint.contents import Contents, find_problems, nearest_known, read_contents
 from engine.checkpoint.names import Part, find_release
 from engine.checkpoint.shapes import expected_tensors
@@ -26,7 +26,7 @@ def inspect_checkpoint(root: Path) -> dict[str, Any]:
     """Plain facts about a release or a folder of weights.
 
     Keys: directory, layout, parts (one object a transformer, see `inspect_folder`), capabilities, components (of each
-    other part "present", "stand-in" or "absent"), servable and why_not (see `why_not_servable`), memory (one object a
+    other part, see `inspect_components`), servable and why_not (see `why_not_servable`), memory (one object a
     device, see `memory_fitness`; it asks for one transformer, the largest).
 
     Raises:
@@ -52,16 +52,18 @@ def inspect_checkpoint(root: Path) -> dict[str, Any]:
 
 
 def inspect_components(root: Path) -> dict[str, str]:
-    """Of each component beside the transformers "present", "stand-in" or "absent".
+    """Of each component beside the transformers "present", "small codec", "stand-in" or "absent".
 
     Raises:
         ConfigError: hhray.json is wrong.
     """
-    stand_ins = read_stand_ins(root)
-    return {
-        name: "stand-in" if kind in stand_ins else "present" if (root / name).is_dir() else "absent"
-        for name, kind in COMPONENTS.items()
-    }
+    codecs, states = read_codecs(root), {}
+    for name, kind in COMPONENTS.items():
+        if kind in codecs:
+            states[name] = "small codec" if codecs[kind] == SPRITE else "stand-in"
+        else:
+            states[name] = "present" if (root / name).is_dir() else "absent"
+    return states
 
 
 def why_not_servable(root: Path) -> str:

@@ -11,6 +11,8 @@ from hhray.errors import ConfigError
 FP8_SCALE = ".__fp8_scale"
 INT8_SCALE = ".__int8_scale"
 SCALES = (FP8_SCALE, INT8_SCALE)
+# small codecs that lie beside the transformers' folders (engine.embedded)
+TEXT_FILE, VIDEO_FILE = "text.safetensors", "video.safetensors"
 
 
 class Part(StrEnum):
@@ -90,7 +92,8 @@ def find_release(root: Path) -> Release:
 
 
 def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors")) or any(folder.glob("*.safetensors.index.json"))
+    files = {path.name for path in folder.glob("*.safetensors")} - {TEXT_FILE, VIDEO_FILE}
+    return bool(files) or any(folder.glob("*.safetensors.index.json"))
 
 
 def _weights_below(folder: Path, part: Part) -> Path:

@@ -1,1 +1,5 @@
-"""The embedded checkpoint, begun: a made world of sprites, scorers that look at its clips, a codec of its sound."""
+"""The embedded checkpoint: a small network trained on a made world of sprites, its codecs, and what it is scored by."""
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"  # a release like those `hhray fetch-weights` makes; comes with the package

@@ -13,8 +13,12 @@ from deployment.router import Router, check_store_fits
 from deployment.store.sqlite import SqliteStore
 from hhray.errors import ConfigError
 from hhray.geometry import Ratio
+from hhray.model_size import preset
+from hhray.served_model import ServedModel
 from hhray.settings import Settings, load_settings
 from hhray.tasks import Task
+
+SERVED = ServedModel(preset("pico"))
 
 
 class Engines:
@@ -51,7 +55,7 @@ def test_at_most_two_tickets_wait_per_engine_and_an_assignment_frees_a_place(
     async def scenario() -> None:
         engines = Engines()
         router = Router.__new__(Router)
-        await router.__init__(settings, engines)  # type: ignore[misc]  # Serve awaits it, so does the test
+        await router.__init__(settings, SERVED, engines)  # type: ignore[misc]  # Serve awaits it, so does the test
         await asyncio.sleep(0.4)
         assert len(engines.open) == 2
         first = next(iter(engines.open))
@@ -75,7 +79,7 @@ def test_an_assigned_task_that_nobody_claims_comes_back(
 
     async def scenario() -> None:
         router = Router.__new__(Router)
-        await router.__init__(settings, Engines())  # type: ignore[misc]
+        await router.__init__(settings, SERVED, Engines())  # type: ignore[misc]
         await asyncio.sleep(0.2)
         for _ in range(2):  # the engine that got it the first time died before its claim
             assignment = await router.assign("ticket", "engine", 2)
@@ -93,7 +97,7 @@ def test_an_assigned_task_that_nobody_claims_comes_back(
 def test_a_router_whose_loop_ended_is_not_healthy(settings: Settings) -> None:
     async def scenario() -> None:
         router = Router.__new__(Router)
-        await router.__init__(settings, Engines())  # type: ignore[misc]
+        await router.__init__(settings, SERVED, Engines())  # type: ignore[misc]
         router._loops[0].cancel()
         await asyncio.sleep(0.05)
         with pytest.raises(RuntimeError, match="loop"):

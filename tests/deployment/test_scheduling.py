@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 
 from deployment.scheduling import BatchLimits, QueueIndex
+from hhray.model_size import EMBEDDED_SHARE, preset
+from hhray.served_model import ServedModel
 from hhray.tasks import QueuedTask
 
 SHORT = "t2v/256P/16:9/3"
 OTHER = "t2v/256P/1:1/3"
 LONG = "t2v/256P/16:9/15"
-LIMITS = BatchLimits(max_clips=4, max_tokens=8192)
+TINY = ServedModel(preset("tiny"))
+LIMITS = BatchLimits(TINY, max_clips=4, max_tokens=8192)
 
 
 def queued(name: str, bucket: str, at: float, work: float = 1.0) -> QueuedTask:
@@ -89,7 +92,12 @@ def test_taking_from_a_long_queue_is_quick() -> None:
     index = index_of(*(queued(str(i), SHORT if i % 2 else OTHER, i) for i in range(2_000)))
     start = time.perf_counter()
     taken = 0
-    while (batch := index.take(BatchLimits(1, 1), 2, 1)) is not None:
+    while (batch := index.take(BatchLimits(TINY, 1, 1), 2, 1)) is not None:
         taken += len(batch.task_ids)
     assert taken == 2_000
     assert time.perf_counter() - start < 5.0
+
+
+def test_a_network_that_draws_small_pictures_packs_long_clips_too() -> None:
+    small = BatchLimits(ServedModel(preset("embedded"), native_share=EMBEDDED_SHARE), max_clips=4, max_tokens=8192)
+    assert (LIMITS.clips(LONG), small.clips(LONG)) == (1, 4)

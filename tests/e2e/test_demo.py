@@ -16,7 +16,7 @@ import pytest
 
 from deployment.local_server import TAG_VARIABLE
 from hhray.tasks import Stage
-from server_process import wait_for
+from server_process import MODEL, wait_for
 
 COMMAND = [sys.executable, "-m", "hhray", "demo", "--resolution", "256P", "--duration", "3"]
 
@@ -35,7 +35,7 @@ def tagged() -> set[int]:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    return {**os.environ, "HHRAY_ENGINE__PRESET": "pico"}
+    return {**os.environ, "HHRAY_ENGINE__PRESET": MODEL}
 
 
 def test_the_demo_makes_a_clip_tells_about_it_and_leaves_no_process(

@@ -17,7 +17,7 @@ import yaml
 
 from deployment.local_server import free_port
 from hhray.client import Client
-from server_process import wait_for
+from server_process import MODEL, wait_for
 
 CONFIG = Path(__file__).parents[2] / "deployment" / "local.yaml"
 
@@ -38,7 +38,7 @@ def test_serve_run_of_the_config_file_makes_a_clip(
     config["http_options"]["port"] = port
     arguments = config["applications"][0]["args"]
     arguments["http"]["port"] = port
-    arguments["engine"]["preset"] = "pico"
+    arguments["engine"]["preset"] = MODEL
     arguments["data_dir"] = str(tmp_path / "data")
     file = tmp_path / "local.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -64,7 +64,7 @@ def test_serve_run_of_the_config_file_makes_a_clip(
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
-    keep_proof("serve_run", {"command": "serve run deployment/local.yaml (preset pico)", "stages": view.stages})
+    keep_proof("serve_run", {"command": f"serve run deployment/local.yaml (preset {MODEL})", "stages": view.stages})
 
 
 def _warm(port: int) -> bool:

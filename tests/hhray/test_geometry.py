@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
-from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution, Size, edited_length, frames_at_24, nearest_ratio
+from hhray.geometry import (
+    DURATIONS,
+    PIXELS,
+    Box,
+    ClipGeometry,
+    Ratio,
+    Resolution,
+    Size,
+    edited_length,
+    frames_at_24,
+    nearest_ratio,
+)
+
+WHOLE = Fraction(1)
 
 # ratio: for each tier output pixels, pixels the model runs at, tokens per latent frame
 PIXEL_TABLE = """
@@ -41,15 +56,15 @@ def test_pixels_and_tokens_are_the_tables(row, tier):
     assert str(geometry.output.run()) == run
     assert geometry.run_grid.tokens_per_frame == int(tokens)
     assert str(geometry.base) == row[1]
-    assert geometry.base_grid.tokens_per_frame == int(row[3])
+    assert geometry.native_grid(WHOLE).tokens_per_frame == int(row[3])
 
 
 @pytest.mark.parametrize(("seconds", "expected"), LENGTHS.items())
 def test_latent_lengths_follow_the_recommended_formula(seconds, expected):
     geometry = ClipGeometry(Resolution.P720, Ratio.R16_9, seconds)
     assert (geometry.latent_frames, geometry.audio_latents, geometry.num_frames) == expected
-    assert geometry.base_grid.decoded_frames == geometry.audio_latents
-    assert geometry.num_frames <= geometry.base_grid.decoded_frames < geometry.num_frames + 4
+    assert geometry.native_grid(WHOLE).decoded_frames == geometry.audio_latents
+    assert geometry.num_frames <= geometry.native_grid(WHOLE).decoded_frames < geometry.num_frames + 4
 
 
 @pytest.mark.parametrize(
@@ -60,9 +75,30 @@ def test_latent_lengths_follow_the_recommended_formula(seconds, expected):
     ],
 )  # fmt: skip
 def test_token_counts_of_five_seconds_at_the_base(ratio, rows, columns, tokens):
-    grid = ClipGeometry(Resolution.P1080, Ratio(ratio), 5).base_grid
+    grid = ClipGeometry(Resolution.P1080, Ratio(ratio), 5).native_grid(WHOLE)
     assert (grid.rows, grid.columns, grid.num_tokens) == (rows, columns, tokens)
     assert (grid.height, grid.width) == (2 * rows, 2 * columns)
+
+
+def test_a_small_network_draws_a_share_of_the_base_in_whole_tokens():
+    clip, wide = ClipGeometry(Resolution.P720, Ratio.R16_9, 3), ClipGeometry(Resolution.P256, Ratio.R21_9, 3)
+    assert str(clip.native(Fraction(5, 14))) == "160x96"  # of 448x256: 91.4 rows are rounded up to 96
+    assert clip.native_grid(Fraction(5, 14)).num_tokens == 20 * 3 * 5
+    assert str(wide.native(Fraction(1, 2))) == "256x128"
+    assert all(ClipGeometry(Resolution.P256, ratio, 3).native(WHOLE) == PIXELS[ratio][0] for ratio in Ratio)
+
+
+@pytest.mark.parametrize(
+    ("size", "output", "part"),
+    [
+        (Size(160, 96), Size(448, 256), Box(0, 2, 160, 91)),
+        (Size(1280, 736), Size(1280, 720), Box(0, 8, 1280, 720)),
+        (Size(96, 160), Size(256, 448), Box(2, 0, 91, 160)),
+        (Size(320, 320), Size(960, 960), Box(0, 0, 320, 320)),
+    ],
+)
+def test_the_middle_of_a_size_is_what_is_delivered(size, output, part):
+    assert size.middle(output.aspect) == part
 
 
 # specification 2.1: seconds -> F = A, T, decoded frames of the published implementation
@@ -76,7 +112,7 @@ REFERENCE_LENGTHS = {
 def test_reference_exact_lengths_are_those_of_the_published_implementation(seconds, expected):
     geometry = ClipGeometry(Resolution.P256, Ratio.R16_9, seconds, reference_exact=True)
     assert (geometry.audio_latents, geometry.latent_frames, geometry.num_frames) == expected
-    assert geometry.base_grid.decoded_frames == geometry.num_frames
+    assert geometry.native_grid(WHOLE).decoded_frames == geometry.num_frames
 
 
 # specification 2.2: output size -> run size, tokens per latent frame, video tokens of 3, 5, 10 and 15 s
@@ -122,7 +158,7 @@ def test_tokens_of_every_tier_ratio_and_length(row, tier, seconds):
     geometry = ClipGeometry(list(Resolution)[tier], Ratio(row[0]), seconds)
     frames = LENGTHS[seconds][0]
     assert geometry.run_grid.num_tokens == frames * int(row[3 + 3 * tier])
-    assert geometry.base_grid.num_tokens == frames * int(row[3])
+    assert geometry.native_grid(WHOLE).num_tokens == frames * int(row[3])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ PUBLIC_NAMES = {
     "hhray.errors": "AccessDenied ClientError ConfigError EmptyField EngineFault GangDied HhrayError IllegalInput "
     "InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound PhaseTimeout RequestError RequestRefused "
     "ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation WaitTimeout",
-    "hhray.geometry": "AUDIO_LATENTS_PER_SECOND ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
+    "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
@@ -44,7 +44,8 @@ PUBLIC_NAMES = {
     "largest_linear layer_linears transformer_bytes",
     "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS ENGINES GAUGES HISTOGRAMS Metric "
     "QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
-    "hhray.model_size": "AUDIO_CHANNELS ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS VIDEO_CHANNELS preset",
+    "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
+    "VIDEO_CHANNELS preset",
     "hhray.plan_verbs": "VERBS",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",

@@ -6,9 +6,9 @@ import pytest
 
 from hhray.cost import CostModel, step_flops, stream_tokens
 from hhray.errors import ConfigError
-from hhray.geometry import ClipGeometry, Ratio, Resolution
+from hhray.geometry import ClipGeometry, LatentGrid, Ratio, Resolution
 from hhray.memory_parts import Stage
-from hhray.model_size import PRESETS, preset
+from hhray.model_size import EMBEDDED_SHARE, PRESETS, preset
 from hhray.served_model import ServedModel
 
 
@@ -47,7 +47,7 @@ def test_a_token_of_the_15b_model_costs_21_83_gigaflop_a_step_besides_attention(
 
 def test_seconds_follow_ranks_items_and_pixels():
     geometry = ClipGeometry(Resolution.P720, Ratio.R16_9, 5)
-    assert stream_tokens(geometry.base_grid, geometry.audio_latents) == 3584 + 125 + 64
+    assert stream_tokens(ServedModel(preset("tiny")).base_grid(geometry), geometry.audio_latents) == 3584 + 125 + 64
     served = ServedModel(preset("tiny"))
     cost = CostModel(served, 1e10, 1e7)
     base = served.passes(geometry)[0]
@@ -64,7 +64,7 @@ def test_super_resolution_and_guidance_are_paid_for():
     geometry = ClipGeometry(Resolution.P480, Ratio.R16_9, 5)
     served = ServedModel(preset("tiny"), ladder={Resolution.P480: Stage.SR_540P}, guided=True)
     base, finer = served.passes(geometry)
-    assert (base.num_steps, base.forwards, base.grid) == (32, 2, geometry.base_grid)
+    assert (base.num_steps, base.forwards, base.grid) == (32, 2, LatentGrid(32, 16, 28))
     assert (finer.stage, finer.num_steps, finer.forwards, finer.grid) == (Stage.SR_540P, 5, 1, geometry.run_grid)
     assert served.num_steps(geometry) == 37
     assert served.passes(ClipGeometry(Resolution.P1080, Ratio.R16_9, 5)) == (base,)  # no ladder for this tier
@@ -72,3 +72,12 @@ def test_super_resolution_and_guidance_are_paid_for():
     tokens = stream_tokens(geometry.run_grid, geometry.audio_latents)
     assert steps[:32] == (2 * step_flops(preset("tiny"), 3773) / 1e10,) * 32
     assert steps[32:] == (step_flops(preset("tiny"), tokens) / 1e10,) * 5
+
+
+def test_a_small_native_size_makes_a_small_base_pass():
+    geometry = ClipGeometry(Resolution.P720, Ratio.R16_9, 3)
+    served = ServedModel(preset("embedded"), native_share=EMBEDDED_SHARE)
+    (base,) = served.passes(geometry)
+    assert (str(served.native(geometry)), base.grid) == ("160x96", LatentGrid(20, 6, 10))
+    steps = CostModel(served, 1e10, 1e7).steps_seconds(geometry)
+    assert steps == (step_flops(served.size, 300 + 77 + 64) / 1e10,) * 8

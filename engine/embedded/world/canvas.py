@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from hhray.geometry import PIXELS, Ratio, Size
-
-NATIVE_SHARE = 5 / 14  # of the 256P base: 16:9 is 160 pixels wide
+from hhray.model_size import EMBEDDED_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +32,7 @@ def native(ratio: Ratio) -> Canvas:
     16:9 is 160 x 96 pixels, the middle 91 rows of which are delivered; three seconds are 20 x 3 x 5 = 300 video tokens.
     """
     base = PIXELS[ratio][0]
-    size = Size(math.ceil(base.width * NATIVE_SHARE), math.ceil(base.height * NATIVE_SHARE)).run()
-    return Canvas(size, base.aspect)
+    return Canvas(base.share(EMBEDDED_SHARE), base.aspect)
 
 
 NATIVE = native(Ratio.R16_9)
