@@ -12,10 +12,9 @@ from engine.embedded.training.examples import NUM_CHOICES
 from engine.embedded.training.flow import CHANNELS_A_CHOICE
 from engine.model.dit import AudioVideoTransformer
 from hhray.geometry import PATCH
-from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS, ModelSize
+from hhray.model_size import AUDIO_CHANNELS, EMBEDDED, VIDEO_CHANNELS, ModelSize, preset
 
-# 4 + 4 + 4 layers instead of 4 + 32 + 4: what two CPU cores can train in an hour or two.
-SIZE = ModelSize("sprites", 12, 4, 176, 8, 8, 24, 64)
+SIZE = preset(EMBEDDED)
 HEAD_NORM = 0.5
 BRANCH = 0.3  # of what a layer adds at first
 CHOICE_GAIN = 0.7

@@ -57,7 +57,13 @@ class Teacher:
         video, audio = losses(self.network, lesson)
         torch.autograd.backward(video + AUDIO_WEIGHT * audio)
         norm = self.state.update(self.plan.rate_at(index))
-        return {"step": index + 1, "video": video.item(), "audio": audio.item(), "gradient": norm}
+        return {
+            "step": index + 1,
+            "clips": lesson.batch.size,
+            "video": video.item(),
+            "audio": audio.item(),
+            "gradient": norm,
+        }
 
     def _lesson(self, course: Course, index: int) -> Lesson:
         random = np.random.default_rng([self.seed, index])
