@@ -1,10 +1,9 @@
-"""Scenes as the transformer sees them: video and audio latents, text features, and where the scene is free to begin."""
+"""Scenes as the transformer sees them: video and audio latents, and text features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -22,24 +21,15 @@ from engine.embedded.world.scene import Scene
 from engine.embedded.world.sound import sound
 from hhray.geometry import TEMPORAL_STRIDE
 
-NUM_CHOICES = 4  # start and across of two things
-EDGE = 0.002  # choices nearer to 0 or 1 than this count as this
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """`video` float32 [48, T, h, w], `audio` float32 [A, 64], `text` float32 [4, 64] and `choices` float32 [4]: the
-    scene's free numbers (where its things begin and which way they take) as quantiles of a normal distribution."""
+    """`video` float32 [48, T, h, w], `audio` float32 [A, 64] and `text` float32 [4, 64]."""
 
     scene: Scene
     video: NDArray[np.float32]
     audio: NDArray[np.float32]
     text: NDArray[np.float32]
-    choices: NDArray[np.float32]
-
-    @property
-    def num_bytes(self) -> int:
-        return self.video.nbytes + self.audio.nbytes
 
 
 def audio_latents(num_latents: int) -> int:
@@ -48,32 +38,27 @@ def audio_latents(num_latents: int) -> int:
 
 
 class ExampleMaker:
-    """Makes examples of scenes on a canvas."""
+    """Makes examples of scenes on a canvas.
 
-    def __init__(self, canvas: Canvas = NATIVE) -> None:
-        self.canvas = canvas
+    `wide`: which begin anywhere, not only as those that are asked for; `faces`: some of which are faces.
+    """
+
+    def __init__(self, canvas: Canvas = NATIVE, *, wide: bool = False, faces: bool = True) -> None:
+        self.canvas, self._wide, self._faces = canvas, wide, faces
         self._sound = SpriteSoundCodec()
 
     def make(self, scene: Scene, num_latents: int) -> Example:
         """The example of a scene."""
         samples = sound(scene, SAMPLES_PER_LATENT * audio_latents(num_latents), self.canvas.aspect)
         audio = self._sound.encode(torch.from_numpy(samples), SOUND_RATE, torch.Generator()).T.contiguous().numpy()
-        return Example(scene, fields(scene, num_latents, self.canvas), audio, meaning(Wish(scene)), choices(scene))
+        return Example(scene, fields(scene, num_latents, self.canvas), audio, meaning(Wish(scene)))
 
     def draw(self, rng: Generator, num_latents: int) -> Example:
         """The example of a scene for training."""
-        return self.make(sample(rng), num_latents)
-
-
-def choices(scene: Scene) -> NDArray[np.float32]:
-    """The free numbers of a scene as quantiles: float32 [4]; 0 where there is nothing to choose."""
-    free = [0.5] * NUM_CHOICES
-    for place, thing in enumerate(scene.things):
-        free[2 * place : 2 * place + 2] = [thing.start, thing.across]
-    if scene.face:
-        free[1] = scene.face.across
-    quantile = NormalDist().inv_cdf
-    return np.array([quantile(min(max(one, EDGE), 1 - EDGE)) for one in free], np.float32)
+        scene = sample(rng, wide=self._wide)
+        while scene.face and not self._faces:
+            scene = sample(rng, wide=self._wide)
+        return self.make(scene, num_latents)
 
 
 class Pool:

@@ -27,7 +27,7 @@ from engine.model.stream import ItemShape, Modality, SegmentShape
 from engine.segments import REFERENCE_GAP, SOURCE_OFFSET
 from hhray.geometry import PATCH, LatentGrid, Size
 
-FIRST_FRAME_SHARE, SOUND_SHARE = 0.12, 0.06
+SOUND_SHARE = 0.06
 CODEC_ERROR = 0.12  # of what a codec reads from pictures, against what they show; in latent units
 # the longer side of a reference is that of the clip
 SHAPES_OF_PICTURES = (Size(160, 160), Size(160, 96), Size(160, 128), Size(96, 160))
@@ -54,17 +54,19 @@ class Lesson:
 
 
 def plain(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:
-    """Clips from text; some begin with a given frame, some go with given sound."""
-    count = len(examples)
-    begun = torch.from_numpy(random.random(count) < FIRST_FRAME_SHARE)
-    sounded = torch.from_numpy(random.random(count) < SOUND_SHARE)
-    return _lesson(examples, [], [], generator, begun, sounded)
+    """Clips from text; some go with given sound."""
+    sounded = torch.from_numpy(random.random(len(examples)) < SOUND_SHARE)
+    return _lesson(examples, [], [], generator, sounded=sounded)
+
+
+def begun(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:  # noqa: ARG001 - as the others
+    """Clips that begin with a given frame."""
+    return _lesson(examples, [], [], generator, begins=True)
 
 
 def referring(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:
-    """Clips of things that are shown in one or two pictures; faces are left out."""
+    """Clips of things that are shown in one or two pictures; no faces."""
     count = int(random.integers(1, 3))
-    examples = [one for one in examples if one.scene.things]
     size = SHAPES_OF_PICTURES[int(random.integers(len(SHAPES_OF_PICTURES)))]
     pictures, texts = [], []
     for one in examples:
@@ -105,26 +107,24 @@ def _lesson(
     shapes: Sequence[SegmentShape],
     parts: Sequence[Tensor],
     generator: Generator,
-    begun: Tensor | None = None,
+    begins: bool = False,
     sounded: Tensor | None = None,
 ) -> Lesson:
     count = len(examples)
-    none = torch.zeros(count, dtype=torch.bool)
-    begun, sounded = none if begun is None else begun, none if sounded is None else sounded
+    held = torch.zeros(count, dtype=torch.bool) if sounded is None else sounded
     video, audio = stacked([one.video for one in examples]), stacked([one.audio for one in examples])
     sigma = levels(count, generator)
-    # what shows where things are takes the choice away from the noise
-    free = ~begun & (not parts or shapes[0].offset[0] != SOURCE_OFFSET)
-    one = noised(video, audio, stacked([each.choices for each in examples]), sigma, generator, free)
+    one = noised(video, audio, sigma, generator)
     moving, heard = one.video.clone(), one.audio.clone()
-    moving[begun, :, :1] = _misread(video[begun, :, :1], generator)
-    heard[sounded] = audio[sounded]
+    heard[held] = audio[held]
     frames = torch.ones(count, video.shape[2])
-    frames[begun, 0] = 0
+    if begins:
+        moving[:, :, :1] = _misread(video[:, :, :1], generator)
+        frames[:, 0] = 0
     grid = LatentGrid(*video.shape[2:])
     shape = ItemShape(grid, audio.shape[1], len(examples[0].text), tuple(shapes))
     batch = PackedBatch(shape, (to_tokens(moving), heard, stacked([each.text for each in examples]), *parts))
-    return Lesson(batch, one, frames[:, None, :, None, None], (~sounded).float()[:, None, None], sigma)
+    return Lesson(batch, one, frames[:, None, :, None, None], (~held).float()[:, None, None], sigma)
 
 
 def _misread(clean: Tensor, generator: Generator) -> Tensor:

@@ -15,16 +15,23 @@ LOWEST = 0.05
 class Course:
     """`steps` of `batch` clips of `num_latents` latent frames (8: 1.2 s, 20: 3 s, 32: 5 s).
 
-    `referring` and `editing` are shares of the steps. Ratios are drawn evenly; the first is the most important and may
-    stand there several times.
+    `begun`, `referring` and `editing` are shares of the steps. Ratios are drawn evenly; the most
+    important stands there several times.
     """
 
     steps: int
     batch: int
     num_latents: int
+    begun: float = 0.0
     referring: float = 0.0
     editing: float = 0.0
     ratios: tuple[Ratio, ...] = (Ratio.R16_9,)
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """Kinds of lessons, and the share of each in the steps."""
+        others = {"begun": self.begun, "referring": self.referring, "editing": self.editing}
+        return {"plain": 1 - sum(others.values()), **others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +65,15 @@ PLANS = {
     "cpu": Plan(
         (
             Course(600, 16, 8),
-            Course(900, 10, 20, referring=0.08, editing=0.08),
-            Course(300, 8, 20, referring=0.12, editing=0.12, ratios=MIXED),
+            Course(2400, 10, 20, begun=0.07, referring=0.06, editing=0.06),
+            Course(300, 10, 20, begun=0.1, referring=0.1, editing=0.1, ratios=MIXED),
         )
     ),
     "gpu": Plan(
         (
             Course(1500, 64, 8),
-            Course(6000, 64, 20, referring=0.1, editing=0.1, ratios=MIXED),
-            Course(2500, 32, 32, referring=0.1, editing=0.1, ratios=MIXED),
+            Course(6000, 64, 20, begun=0.1, referring=0.1, editing=0.1, ratios=MIXED),
+            Course(2500, 32, 32, begun=0.1, referring=0.1, editing=0.1, ratios=MIXED),
         )
     ),
 }

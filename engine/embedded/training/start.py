@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.embedded.codecs.fields import NUM_USED
-from engine.embedded.training.examples import NUM_CHOICES
-from engine.embedded.training.flow import CHANNELS_A_CHOICE
 from engine.model.dit import AudioVideoTransformer
 from hhray.geometry import PATCH
 from hhray.model_size import AUDIO_CHANNELS, EMBEDDED, VIDEO_CHANNELS, ModelSize, preset
@@ -17,7 +15,6 @@ from hhray.model_size import AUDIO_CHANNELS, EMBEDDED, VIDEO_CHANNELS, ModelSize
 SIZE = preset(EMBEDDED)
 HEAD_NORM = 0.5
 BRANCH = 0.3  # of what a layer adds at first
-CHOICE_GAIN = 0.7
 
 
 def new_model(seed: int, size: ModelSize = SIZE, dtype: torch.dtype = torch.bfloat16) -> AudioVideoTransformer:
@@ -40,15 +37,13 @@ def new_model(seed: int, size: ModelSize = SIZE, dtype: torch.dtype = torch.bflo
 
 
 def _mirror_video(model: AudioVideoTransformer, generator: torch.Generator) -> None:
-    """Used channels go in by orthogonal directions and come out by the same. Spare ones go in by one direction for each
-    choice that is written into them, so that the mean over all tokens says it exactly, and have no way out."""
+    """Used channels go in by orthogonal directions and come out by the same; spare ones have no way in or out."""
     patch, hidden = PATCH * PATCH, model.size.hidden
     used = NUM_USED * patch
-    axes = _orthogonal(hidden, used + NUM_CHOICES, generator)
-    embedder = model.adapter.video_embedder.weight  # channel c * 4 + place
-    embedder[:, :used] = axes[:, :used]
-    embedder[:, used:] = CHOICE_GAIN * axes[:, used:].repeat_interleave(CHANNELS_A_CHOICE * patch, dim=1)
-    by_channel = torch.unflatten((axes[:, :used] * math.sqrt(used / hidden)).T, 0, (NUM_USED, patch))
+    axes = _orthogonal(hidden, used, generator)
+    model.adapter.video_embedder.weight[:, :used] = axes  # channel c * 4 + place
+    model.adapter.video_embedder.weight[:, used:] = 0
+    by_channel = torch.unflatten((axes * math.sqrt(used / hidden)).T, 0, (NUM_USED, patch))
     out = torch.unflatten(model.final_linear_video.weight, 0, (patch, VIDEO_CHANNELS))  # place * 48 + c
     out.zero_()
     out[:, :NUM_USED] = by_channel.transpose(0, 1)

@@ -25,7 +25,7 @@ from torch import Tensor
 from engine.embedded.codecs.fields import NUM_USED
 from engine.embedded.training.examples import ExampleMaker, Pool
 from engine.embedded.training.flow import from_tokens, spare_rows
-from engine.embedded.training.lessons import Lesson, editing, plain, referring
+from engine.embedded.training.lessons import Lesson, begun, editing, plain, referring
 from engine.embedded.training.packed import PackedNetwork
 from engine.embedded.training.plan import PLANS, Course, Plan
 from engine.embedded.training.start import SIZE, new_model
@@ -48,7 +48,7 @@ class Teacher:
         self.model = new_model(seed, size).to(self.device)
         self.network = PackedNetwork(self.model)
         self.state = TrainingState(self.model, HELD)
-        self._pools: dict[tuple[Ratio, int], Pool] = {}
+        self._pools: dict[tuple[Ratio, int, bool, bool], Pool] = {}
 
     def step(self) -> dict[str, float]:
         """One step; its losses."""
@@ -70,16 +70,18 @@ class Teacher:
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
         ratio = course.ratios[int(random.integers(len(course.ratios)))]
         canvas = native(ratio)
-        key = ratio, course.num_latents
-        pool = self._pools.setdefault(key, Pool(ExampleMaker(canvas), course.num_latents, POOL))
-        examples = pool.take(random, course.batch, round(self.plan.fresh * course.batch))
-        kind = random.random()
-        if kind < course.referring:
-            return referring(examples, random, generator)
-        if kind < course.referring + course.editing:
-            # twice the tokens: half the clips
-            return editing(examples[: course.batch // 2], canvas, random, generator)
-        return plain(examples, random, generator)
+        kind = str(random.choice(list(course.kinds), p=list(course.kinds.values())))
+        # what begins with a given frame, or is an edit, may begin anywhere: it is seen where
+        wide = kind in ("begun", "editing")
+        faces = kind != "referring"
+        key = ratio, course.num_latents, wide, faces
+        if key not in self._pools:
+            self._pools[key] = Pool(ExampleMaker(canvas, wide=wide, faces=faces), course.num_latents, POOL)
+        examples = self._pools[key].take(random, course.batch, round(self.plan.fresh * course.batch))
+        if kind == "editing":  # twice the tokens: half the clips
+            return editing(examples[: max(1, course.batch // 2)], canvas, random, generator)
+        lessons = {"plain": plain, "begun": begun, "referring": referring}
+        return lessons[kind](examples, random, generator)
 
 
 def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ SHAPES, MOTIONS = tuple(OUTLINES), tuple(Motion)
 COLOUR_NAMES = tuple(COLOURS)
 HELD_OUT_STEPS = (1, 3, 5)  # odd, so that each shape, colour and motion is held out equally often
 FACE_SHARE, PAIR_SHARE = 0.2, 0.25
+SPREAD = 0.12  # of where things that no picture shows begin, about the middle of where they could
 ROWS = (Lane(bottom=0.5), Lane(top=0.5))
 COLUMNS = (Lane(right=0.5), Lane(left=0.5))
 
@@ -47,33 +48,37 @@ def is_held_out(scene: Scene) -> bool:
     return all(faces + [held_out(*thing.combination) for thing in scene.things])
 
 
-def sample(rng: Generator, *, unseen: bool = False) -> Scene:
-    """A scene for training, or with `unseen` one whose combinations are all held out."""
+def sample(rng: Generator, *, unseen: bool = False, wide: bool = False) -> Scene:
+    """A scene for training, or with `unseen` one whose combinations are all held out.
+
+    No prompt says where things begin: it is about the middle of where they could, so that few steps need not choose
+    between places far apart. With `wide` it is anywhere, for scenes of which a picture shows it.
+    """
     background = str(rng.choice(list(BACKGROUNDS)))
     kind = rng.random()
     if kind < FACE_SHARE:
-        return Scene(face=sample_face(rng, unseen=unseen), background=background)
+        return Scene(face=sample_face(rng, unseen=unseen, wide=wide), background=background)
     if kind >= FACE_SHARE + PAIR_SHARE:
-        return Scene((sample_thing(rng, unseen=unseen),), background=background)
-    return Scene(_pair(rng, unseen), background=background)
+        return Scene((sample_thing(rng, unseen=unseen, wide=wide),), background=background)
+    return Scene(_pair(rng, unseen, wide), background=background)
 
 
-def sample_thing(rng: Generator, *, unseen: bool = False) -> Thing:
+def sample_thing(rng: Generator, *, unseen: bool = False, wide: bool = False) -> Thing:
     """A thing of a combination that is held out or, without `unseen`, is not."""
     while True:
         shape, colour, motion = _one(rng, SHAPES), _one(rng, COLOUR_NAMES), _one(rng, MOTIONS)
         if held_out(shape, colour, motion) == unseen:
             break
     speed, bulk = _one(rng, tuple(Speed)), _one(rng, tuple(Bulk))
-    return Thing(shape, colour, motion, speed, bulk, float(rng.random()), float(rng.random()))
+    return Thing(shape, colour, motion, speed, bulk, _free(rng, wide), _free(rng, wide))
 
 
-def sample_face(rng: Generator, *, unseen: bool = False) -> Face:
+def sample_face(rng: Generator, *, unseen: bool = False, wide: bool = False) -> Face:
     """A face, likewise."""
     while True:
         language = _one(rng, tuple(Language))
         phrase = int(rng.integers(len(PHRASES[language])))
-        face = Face(_one(rng, COLOUR_NAMES), language, phrase, float(rng.random()))
+        face = Face(_one(rng, COLOUR_NAMES), language, phrase, _free(rng, wide))
         if face_held_out(face) == unseen:
             return face
 
@@ -87,13 +92,18 @@ def lanes_of(first: Motion, second: Motion) -> tuple[Lane, Lane]:
     return ROWS if rows else COLUMNS
 
 
-def _pair(rng: Generator, unseen: bool) -> tuple[Thing, ...]:
+def _pair(rng: Generator, unseen: bool, wide: bool) -> tuple[Thing, ...]:
     """Two things of different shape and colour, each in its half of the picture."""
     while True:
-        pair = tuple(sample_thing(rng, unseen=unseen) for _ in range(2))
+        pair = tuple(sample_thing(rng, unseen=unseen, wide=wide) for _ in range(2))
         if pair[0].shape != pair[1].shape and pair[0].colour != pair[1].colour:
             lanes = lanes_of(pair[0].motion, pair[1].motion)
             return tuple(replace(thing, lane=lane) for thing, lane in zip(pair, lanes, strict=True))
+
+
+def _free(rng: Generator, wide: bool) -> float:
+    share = float(rng.random())
+    return share if wide else 0.5 + SPREAD * (2 * share - 1)
 
 
 def _one(rng: Generator, values: Sequence[Value]) -> Value:

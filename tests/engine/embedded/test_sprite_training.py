@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from engine.denoiser import ClipInput, Denoiser
-from engine.embedded.codecs.fields import NUM_USED, SPARE
+from engine.embedded.codecs.fields import NUM_USED
 from engine.embedded.meaning import Wish, figure_name, meaning
 from engine.embedded.training.distil import LEVELS, Distiller
-from engine.embedded.training.examples import ExampleMaker, Pool, choices
-from engine.embedded.training.flow import couple, from_tokens, levels, noised, spare_rows, to_tokens
-from engine.embedded.training.lessons import editing, plain, referring
+from engine.embedded.training.examples import ExampleMaker, Pool
+from engine.embedded.training.flow import from_tokens, levels, noised, spare_rows, to_tokens
+from engine.embedded.training.lessons import begun, editing, plain, referring
 from engine.embedded.training.packed import PackedNetwork
 from engine.embedded.training.plan import Course, Plan
 from engine.embedded.training.start import SIZE, new_model
@@ -70,30 +70,12 @@ def test_a_packed_batch_has_the_velocities_the_engine_gives_each_clip(examples):
         torch.testing.assert_close(packed[1][index], audio, atol=2e-5, rtol=1e-4)
 
 
-def test_coupled_noise_says_the_choices_and_is_as_normal_as_before():
-    generator = torch.Generator().manual_seed(3)
-    noise = torch.randn(64, 48, 2, 6, 10, generator=generator)
-    wanted = torch.randn(64, 4, generator=generator)
-    coupled = couple(noise, wanted)
-    said = torch.unflatten(coupled[:, SPARE], 1, (4, 5)).flatten(2).sum(2) / (5 * 2 * 6 * 10) ** 0.5
-    torch.testing.assert_close(said, wanted)
-    torch.testing.assert_close(coupled[:, :NUM_USED], noise[:, :NUM_USED])
-    assert coupled[:, SPARE].std().item() == pytest.approx(1, abs=0.01)
-
-
-def test_choices_are_where_a_scene_begins():
-    quantiles = choices(Scene((BALL,)))
-    np.testing.assert_allclose(quantiles, [-0.6745, 1.2816, 0, 0], atol=1e-3)
-
-
 def test_noised_latents_and_velocities_go_together(examples):
-    video, audio, wanted = (
-        torch.from_numpy(np.stack([getattr(one, name) for one in examples])) for name in ("video", "audio", "choices")
-    )
+    video, audio = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])) for name in ("video", "audio"))
     sigma = levels(len(examples), torch.Generator().manual_seed(4))
     assert ((sigma > 0) & (sigma < 1)).all()
     assert (sigma > 0.6).sum() >= 4  # the schedule's shift: most levels are noisy
-    one = noised(video, audio, wanted, sigma, torch.Generator().manual_seed(5))
+    one = noised(video, audio, sigma, torch.Generator().manual_seed(5))
     level = sigma[:, None, None, None, None]
     torch.testing.assert_close(
         (one.video - level * one.video_velocity)[:, :NUM_USED], video[:, :NUM_USED], atol=1e-5, rtol=1e-5
@@ -102,15 +84,18 @@ def test_noised_latents_and_velocities_go_together(examples):
 
 
 def test_a_given_first_frame_is_clean_and_not_to_be_learned(examples):
+    lesson = begun(examples, np.random.default_rng(6), torch.Generator().manual_seed(6))
+    np.testing.assert_array_equal(lesson.video_weight.flatten(1), [[0, 1, 1]] * len(examples))
+    clean = to_tokens(torch.from_numpy(np.stack([one.video[:, :1] for one in examples])))
+    wrong = (lesson.batch.parts[0][:, : clean.shape[1]] - clean).abs().mean((1, 2))
+    assert 0.02 < wrong.min() <= wrong.max() < 0.15
+
+
+def test_given_sound_is_clean_and_not_to_be_learned(examples):
     many = [one for one in examples for _ in range(12)]
     lesson = plain(many, np.random.default_rng(6), torch.Generator().manual_seed(6))
-    given = lesson.video_weight[:, 0, 0, 0, 0] == 0
     held = lesson.audio_weight[:, 0, 0] == 0
-    assert 0 < given.sum() < len(many) / 2
     assert 0 < held.sum() < len(many) / 2
-    clean = to_tokens(torch.from_numpy(np.stack([one.video[:, :1] for one in many])))
-    wrong = (lesson.batch.parts[0][:, : clean.shape[1]] - clean).abs().mean((1, 2))
-    assert wrong[given].max() < 0.15 < wrong[~given & (lesson.sigma > 0.6)].min()
     torch.testing.assert_close(lesson.batch.parts[1][held], torch.from_numpy(np.stack([e.audio for e in many]))[held])
 
 
@@ -134,14 +119,14 @@ def test_the_pool_gives_old_and_new_scenes():
 
 
 def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
-    plan = Plan((Course(14, 4, 2), Course(2, 2, 2, referring=0.5, editing=0.5)), rate=4e-3)
+    plan = Plan((Course(14, 4, 2), Course(3, 2, 2, begun=0.4, referring=0.3, editing=0.3)), rate=4e-3)
     train(Teacher(plan, 1, size=SMALL), tmp_path, float("inf"))
     losses = [json.loads(line)["video"] for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
-    assert len(losses) == 16
+    assert len(losses) == 17
     assert np.mean(losses[9:14]) < 0.85 * np.mean(losses[:3])
     again = Teacher(plan, 1, size=SMALL)
     again.state.load(tmp_path)
-    assert again.state.step == 16
+    assert again.state.step == 17
     assert (again.model.final_linear_video.weight[spare_rows()] == 0).all()
     with pytest.raises(ConfigError, match="another network"):
         Teacher(plan, 1, size=SIZE).state.load(tmp_path)
