@@ -25,6 +25,7 @@ from hhray.console import result_console
 from hhray.errors import HhrayError
 
 MODES = (TEXT, *CONDITIONS)
+PROMPTS, PROMPTS_AGAINST = 200, 40
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,13 +60,15 @@ def _scores(arguments: argparse.Namespace, folder: Path) -> tuple[list[Round], d
     else:
         maker = PipelineMaker(load_pipeline(arguments.folder, arguments.steps, arguments.sampler, arguments.device))
     if arguments.against:
-        teacher = PipelineMaker(load_pipeline(arguments.against, arguments.teacher_steps, "unipc", arguments.device))
-        student, long, facts = against_teacher(maker, teacher, arguments.prompts, arguments.seed, folder)
+        steps, base = arguments.teacher_steps, arguments.teacher_base
+        teacher = PipelineMaker(load_pipeline(arguments.against, steps, "unipc", arguments.device, base))
+        num = arguments.prompts or PROMPTS_AGAINST
+        student, long, facts = against_teacher(maker, teacher, num, arguments.seed, folder)
         return [student, long], facts
     made = rounds(
         maker,
         arguments.modes,
-        num_prompts=arguments.prompts,
+        num_prompts=arguments.prompts or PROMPTS,
         num_each=arguments.each,
         seed=arguments.seed,
         folder=folder,
@@ -102,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("folder", nargs="?", default="embedded", metavar="FOLDER", help="weights (default: the embedded ones)")
-    add("--prompts", type=int, default=200, help="held-out prompts (%(default)s)")
+    add("--prompts", type=int, default=0, help=f"held-out prompts ({PROMPTS}; with --against {PROMPTS_AGAINST})")
     add("--seed", type=int, default=1, help="of prompts and clips (%(default)s)")
     add("--modes", nargs="+", default=[TEXT], choices=MODES, help=f"what to score (default: {TEXT})")
     add("--each", type=int, default=20, help="tasks of each other mode (%(default)s)")
@@ -113,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sound-codec", action="store_true", help="with --calibrate: through the small sound codec as well")
     add("--against", metavar="FOLDER", help="compare with these weights, the teacher's")
     add("--teacher-steps", type=int, default=50, help="UniPC steps of --against, unguided (%(default)s)")
+    add("--teacher-base", default="auto", choices=["auto", "distill", "base"], help="which of its base weights")
     add("--json", action="store_true", help="print one JSON object")
     add("--to", type=Path, metavar="FOLDER", help="keep the clips and scores.json here")
     add("--sheet", type=Path, metavar="FILE.png", help="draw a contact sheet of the first clips of each mode")

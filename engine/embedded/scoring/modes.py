@@ -65,7 +65,7 @@ def tasks_of(mode: str, num: int, seed: int, folder: Path) -> tuple[list[Task], 
 def in_english(scene: Scene) -> str:
     """The scene in a few plain words."""
     if scene.face:
-        return f"a {scene.face.colour} face that speaks {scene.face.language}"
+        return f"{scene.face.colour} face speaking {scene.face.language}"
     return " and ".join(plain_prompt(thing) for thing in scene.things)
 
 

@@ -71,7 +71,9 @@ class SampledPipeline(Pipeline):
         return Denoiser(made.model, self._sampler, made.rank, made.world_size, made.style, made.local)
 
 
-def load_pipeline(folder: str, steps: int = 0, sampler: str = "distilled", device: str = "cpu") -> SampledPipeline:
+def load_pipeline(
+    folder: str, steps: int = 0, sampler: str = "distilled", device: str = "cpu", base: str = "auto"
+) -> SampledPipeline:
     """The weights of a folder or name, to make clips of 3 s at 256P with.
 
     Args:
@@ -79,6 +81,7 @@ def load_pipeline(folder: str, steps: int = 0, sampler: str = "distilled", devic
         steps: 0: as the weights are served; else so many, without guidance.
         sampler: whose steps: "distilled" (each noises the clean latent afresh) or "unipc" (no fresh noise).
         device: where to compute.
+        base: which base weights of the folder, as `Pipeline.from_pretrained`.
 
     Raises:
         ConfigError: the folder is no release, there is no such sampler, or steps are negative.
@@ -86,5 +89,5 @@ def load_pipeline(folder: str, steps: int = 0, sampler: str = "distilled", devic
     if sampler not in SAMPLERS or steps < 0:
         raise ConfigError(f"{steps} steps of {sampler!r}: expected 0 or more steps of one of: {', '.join(SAMPLERS)}")
     made = (DistilledSampler(steps) if sampler == "distilled" else UniPCSampler(steps)) if steps else None
-    pipeline = SampledPipeline.from_pretrained(folder, sampler=made, tiers=[Resolution.P256], max_seconds=3)
+    pipeline = SampledPipeline.from_pretrained(folder, base=base, sampler=made, tiers=[Resolution.P256], max_seconds=3)
     return pipeline.to(device)
