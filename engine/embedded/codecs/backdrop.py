@@ -23,7 +23,7 @@ class Backdrop:
         tones = latent[BACK] / LEVELS["back"]
         self._height, self._width = (SPATIAL_STRIDE * side for side in latent.shape[2:])
         self._mean = tones.flatten(1).median(dim=1).values[:, None, None]
-        apart = F.avg_pool3d(tones[None] - self._mean[:, None], 3, stride=1, padding=1, count_include_pad=False)[0]
+        apart = F.avg_pool3d(F.pad(tones - self._mean[:, None], (1,) * 6, "replicate"), 3, stride=1)
         self._apart = apart.sign() * (apart.abs() - PLAIN).clamp(min=0)
         self._texture = torch.einsum("k,kchw->chw", _shares(latent), network(self._height, self._width))
 
@@ -37,7 +37,7 @@ class Backdrop:
         return picture.clamp(-1, 1).permute(1, 2, 0).contiguous()
 
 
-def match_textures(latent: Tensor, stacks: Tensor, network: TextureNetwork) -> None:
+def match_textures(latent: Tensor, pictures: Tensor, network: TextureNetwork) -> None:
     """Say in `latent`, in place, which texture the pictures have where nothing is before them.
 
     The reader tells stripes from plain, but chequers are faint to it; how much of a texture as it is drawn there is in
@@ -45,9 +45,8 @@ def match_textures(latent: Tensor, stacks: Tensor, network: TextureNetwork) -> N
 
     Args:
         latent: float32 [48, T, h, w], what the reader said.
-        stacks: float32 [T, 4, 3, H, W], the pictures of each latent.
+        pictures: float32 [T, 3, H, W], the last of each latent.
     """
-    pictures = stacks[:, -1]
     presence = latent[PRESENCE][0][:, None]
     clear = F.interpolate((presence < CLEAR * LEVELS["presence"]).float(), pictures.shape[2:])
     patterns = network(*pictures.shape[2:])

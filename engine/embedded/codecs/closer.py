@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.embedded.codecs.agreement import SAME_PLACE, Said, agreed, same
-from engine.embedded.codecs.fields import KINDS, Code, lay
+from engine.embedded.codecs.fields import KINDS, Code, lay, sub_frames
 from engine.embedded.codecs.kinds import decided
 from hhray.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
 SIDE = 24  # pixels of a cut
 REACH = 1.4  # radii on either side of the centre that it shows
 LOOKS = 2  # the second is cut where the first found the thing
+MOST_THINGS = 8  # in one latent; pictures of something else may seem to hold any number
+LEAST_RADIUS = 0.25  # cells
 MOST_SHIFT, MOST_GROWTH = 0.5, 0.4  # of one look
 WIDTHS = (24, 40, 96)
 SPLIT = (2, 1, 3, len(KINDS) - 1, 1)  # numbers that are told: shift, growth, colour, shape, mouth
@@ -64,52 +66,59 @@ class Looker(nn.Module):
 
 
 def cut(pictures: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
-    """What lies within REACH radii of a point of each picture, as [N, 3, 24, 24].
+    """What lies within REACH radii of M points of each of P pictures, as [P * M, 3, 24, 24].
 
     Args:
-        pictures: [N, 3, H, W].
-        centre: [N, 2], x and y in pixels; radius: [N] in pixels.
+        pictures: [P, 3, H, W].
+        centre: [P, M, 2], x and y in pixels; radius: [P, M] in pixels.
     """
     height, width = pictures.shape[2:]
-    steps = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
-    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1) * REACH
-    places = centre[:, None, None] + grid * radius[:, None, None, None]
+    steps = ((torch.arange(SIDE) + 0.5) / SIDE * 2 - 1) * REACH
+    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
+    places = centre[:, :, None, None] + grid * radius[:, :, None, None, None]
     shares = places / torch.tensor([width, height]) * 2 - 1
-    return F.grid_sample(pictures, shares, mode="bilinear", padding_mode="border", align_corners=False)
+    cuts = F.grid_sample(pictures, shares.flatten(1, 2), padding_mode="border", align_corners=False)
+    return cuts.reshape(*cuts.shape[:2], -1, SIDE, SIDE).transpose(1, 2).flatten(0, 1)
 
 
-def look_closer(looker: Looker, latent: Tensor, stacks: Tensor) -> None:
+def look_closer(looker: Looker, latent: Tensor, video: Tensor) -> None:
     """Say of the things in `latent` what a closer look tells, in place.
 
     Args:
         latent: float32 [48, T, h, w], what the reader said.
-        stacks: float32 [T, 4, 3, H, W], the pictures of each latent.
+        video: float32 [3, 4 (T - 1) + 1, H, W].
     """
+    order = torch.from_numpy(sub_frames(latent.shape[1]))
     for time, said in enumerate(agreed(latent)):
-        # the first of the cells that say the same speaks for all
-        alike = same(said, said, SAME_PLACE) > 0.5
-        things = said.taken(alike.float().argmax(dim=1).unique()) if len(alike) else said
-        for _ in range(LOOKS if len(alike) else 0):
-            things = _looked_at(looker, things, stacks[time])
+        things = _things(said)
+        for _ in range(LOOKS if len(things.presence) else 0):
+            things = _looked_at(looker, things, video[:, order[time]].transpose(0, 1))
         lay(latent[:, time : time + 1].numpy(), _codes(things))
+
+
+def _things(said: Said) -> Said:
+    """Each thing once, as the first of the cells that say the same says it; those of most cells first."""
+    alike = same(said, said, SAME_PLACE) > 0.5
+    speaks = torch.tensor([not bool(row[:place].any()) for place, row in enumerate(alike)], dtype=torch.bool)
+    first = speaks.nonzero()[:, 0]
+    return said.taken(first[alike[first].sum(dim=1).argsort(descending=True, stable=True)][:MOST_THINGS])
 
 
 def _looked_at(looker: Looker, things: Said, pictures: Tensor) -> Said:
     """K things after a look at each in each of four pictures."""
-    count, radius = len(things.presence), things.radius.clamp(min=0.25)
-    each = radius.repeat_interleave(TEMPORAL_STRIDE)
-    cuts = cut(pictures.repeat(count, 1, 1, 1), SPATIAL_STRIDE * things.centre.reshape(-1, 2), SPATIAL_STRIDE * each)
-    told = looker(cuts)
-    shift = (each[:, None] * told.shift.clamp(-MOST_SHIFT, MOST_SHIFT)).reshape(count, TEMPORAL_STRIDE, 2)
-    growth, mouth = (values.reshape(count, TEMPORAL_STRIDE) for values in (told.growth, told.mouth))
-    colour, shape = (values.reshape(count, TEMPORAL_STRIDE, -1).mean(dim=1) for values in (told.colour, told.shape))
+    radius = things.radius.clamp(min=LEAST_RADIUS).expand(TEMPORAL_STRIDE, -1)
+    told = looker(cut(pictures, SPATIAL_STRIDE * things.centre.transpose(0, 1), SPATIAL_STRIDE * radius))
+    shift, growth, colour, shape, mouth = (
+        getattr(told, one.name).unflatten(0, (TEMPORAL_STRIDE, -1)) for one in fields(told)
+    )
+    moved = radius[..., None] * shift.clamp(-MOST_SHIFT, MOST_SHIFT)
     return replace(
         things,
-        centre=things.centre + shift,
-        radius=radius * growth.mean(dim=1).clamp(-MOST_GROWTH, MOST_GROWTH).exp(),
-        colour=colour,
-        shape=decided(shape),
-        mouth=mouth[:, 1::2],
+        centre=things.centre + moved.transpose(0, 1),
+        radius=radius[0] * growth.mean(dim=0).clamp(-MOST_GROWTH, MOST_GROWTH).exp(),
+        colour=colour.mean(dim=0),
+        shape=decided(shape.mean(dim=0)),
+        mouth=mouth[1::2].T,
     )
 
 

@@ -79,11 +79,10 @@ class SpriteVideoCodec:
         with torch.inference_mode():
             for first in range(0, num_latents, LATENTS_AT_ONCE):
                 part = slice(first, first + LATENTS_AT_ONCE)
-                stacks = pixels[:, order[part]].permute(1, 2, 0, 3, 4)
-                said = self._networks.reader(stacks.reshape(-1, CHANNELS, height, width))
-                latent[:NUM_USED, part] = said.transpose(0, 1)
-                match_textures(latent[:, part], stacks, self._networks.drawer.texture)
-                look_closer(self._networks.looker, latent[:, part], stacks)
+                stacks = pixels[:, order[part]].permute(1, 2, 0, 3, 4).reshape(-1, CHANNELS, height, width)
+                latent[:NUM_USED, part] = self._networks.reader(stacks).transpose(0, 1)
+            match_textures(latent, pixels[:, ::TEMPORAL_STRIDE].transpose(0, 1), self._networks.drawer.texture)
+            look_closer(self._networks.looker, latent, pixels)
         return latent.to(video.device)
 
     def decode(self, latent: Tensor) -> Tensor:

@@ -59,15 +59,15 @@ def _cuts(rng: Generator, canvas: Canvas) -> Cuts | None:
         frame = spoilt(rng, frame)
     picture = torch.from_numpy(frame).permute(0, 3, 1, 2).float() / 127.5 - 1
     chosen = said.taken(sure[torch.from_numpy(rng.integers(len(sure), size=EACH))])
-    return _about(rng, picture.expand(EACH, -1, -1, -1), chosen)
+    return _about(rng, picture, chosen)
 
 
-def _about(rng: Generator, pictures: Tensor, said: Said) -> Cuts:
+def _about(rng: Generator, picture: Tensor, said: Said) -> Cuts:
     """Cut not quite where the things are."""
     centre, radius = SPATIAL_STRIDE * said.centre[:, -1], SPATIAL_STRIDE * said.radius
     missed = torch.from_numpy(MISSED * rng.random((EACH, 1)) * rng.standard_normal((EACH, 2))).float()
     misjudged = torch.from_numpy(MISJUDGED * rng.random(EACH) * rng.standard_normal(EACH)).float()
     taken = radius * misjudged.exp()
-    cuts = cut(pictures, centre + missed * radius[:, None], taken)
+    cuts = cut(picture, (centre + missed * radius[:, None])[None], taken[None])
     shift = -missed * (radius / taken)[:, None]
     return Cuts(cuts, Look(shift, -misjudged, said.colour, said.shape, said.mouth[:, 1]))
