@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.embedded.codecs.text_network import HEADS, NUM_OUTPUTS, TextNetwork
+from engine.embedded.codecs.text_network import HEAD_WIDTH, HEADS, NUM_OUTPUTS, TextNetwork
 from engine.embedded.codecs.text_reading import read
 from engine.embedded.meaning import BEHIND, CHANGE, FIRST_THING, LANES, ON, SECOND_THING, empty, figure_name
 from hhray.errors import ConfigError
@@ -66,16 +66,18 @@ def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
     Raises:
         ConfigError: a tensor is missing, unknown or of another shape.
     """
-    names = [name for name in ("parts.weight", "words.weight") if name not in tensors]
-    if names:
-        raise ConfigError(f"{path}: there is no tensor {names[0]}; {_remedy(path.parent)}")
+    for name, dimensions in (("parts.weight", 2), ("words.weight", 3)):
+        shape = list(tensors[name].shape) if name in tensors else None
+        if shape is None or len(shape) != dimensions or (dimensions == 3 and shape[0] % HEAD_WIDTH):
+            wanted = f"{dimensions} dimensions, and heads of {HEAD_WIDTH} channels"
+            raise ConfigError(f"{path}: tensor {name} is {shape}, expected {wanted}; {_remedy(path.parent)}")
     layers = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
     network = TextNetwork(tensors["parts.weight"].shape[-1], tensors["words.weight"].shape[0], layers)
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
-        wanted, found = (list(part[name].shape) if name in part else None for part in (expected, tensors))
-        if wanted != found:
-            raise ConfigError(f"{path}: tensor {name} is {found}, expected {wanted}; {_remedy(path.parent)}")
+        right, found = (list(part[name].shape) if name in part else None for part in (expected, tensors))
+        if right != found:
+            raise ConfigError(f"{path}: tensor {name} is {found}, expected {right}; {_remedy(path.parent)}")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network
 
