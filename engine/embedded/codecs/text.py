@@ -7,6 +7,8 @@ as a wish can have: one thing or two, a face, or a change, never half of a thing
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Self
@@ -57,7 +59,8 @@ class SpriteTextEncoder:
         name = FIGURE.fullmatch(prompt.strip())
         if name:
             return torch.from_numpy(figure_name(int(name[1])))
-        return features(self.network(padded([read(prompt)]))[0], self._patterns)
+        with _one_thread():
+            return features(self.network(padded([read(prompt)]))[0], self._patterns)
 
 
 def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
@@ -124,6 +127,17 @@ def features(logits: Tensor, allowed: Tensor) -> Tensor:
     for (token, group), value in zip(HEADS, values, strict=True):
         result[token, group.start : group.start + len(group.values)] = ON * value[1 : 1 + len(group.values)]
     return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So little work is done sooner by one thread: on a busy machine several wait a hundred times longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _scene() -> dict[tuple[int, str], tuple[int, ...]]:

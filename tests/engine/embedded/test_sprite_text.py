@@ -55,7 +55,9 @@ def test_any_text_gives_features_and_the_same_ones_again(encoder, prompt):
     assert said.shape == (4, 64)
     assert said.dtype == torch.float32
     assert said.isfinite().all()
+    threads = torch.get_num_threads()
     assert torch.equal(said, encoder.encode(prompt))
+    assert torch.get_num_threads() == threads
 
 
 def test_case_spaces_and_wide_characters_are_read_alike():
