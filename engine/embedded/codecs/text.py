@@ -7,6 +7,8 @@ as a wish can have: one thing or two, a face, or a change, never half of a thing
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Self
@@ -17,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.embedded.codecs.text_network import HEADS, NUM_OUTPUTS, TextNetwork
+from engine.embedded.codecs.text_network import HEAD_WIDTH, HEADS, NUM_OUTPUTS, TextNetwork
 from engine.embedded.codecs.text_reading import read
 from engine.embedded.meaning import BEHIND, CHANGE, FIRST_THING, LANES, ON, SECOND_THING, empty, figure_name
 from hhray.errors import ConfigError
@@ -57,7 +59,8 @@ class SpriteTextEncoder:
         name = FIGURE.fullmatch(prompt.strip())
         if name:
             return torch.from_numpy(figure_name(int(name[1])))
-        return features(self.network(padded([read(prompt)]))[0], self._patterns)
+        with _one_thread():
+            return features(self.network(padded([read(prompt)]))[0], self._patterns)
 
 
 def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
@@ -66,16 +69,18 @@ def network_of(tensors: dict[str, Tensor], path: Path) -> TextNetwork:
     Raises:
         ConfigError: a tensor is missing, unknown or of another shape.
     """
-    names = [name for name in ("parts.weight", "words.weight") if name not in tensors]
-    if names:
-        raise ConfigError(f"{path}: there is no tensor {names[0]}; {_remedy(path.parent)}")
+    for name, dimensions in (("parts.weight", 2), ("words.weight", 3)):
+        shape = list(tensors[name].shape) if name in tensors else None
+        if shape is None or len(shape) != dimensions or (dimensions == 3 and shape[0] % HEAD_WIDTH):
+            wanted = f"{dimensions} dimensions, and heads of {HEAD_WIDTH} channels"
+            raise ConfigError(f"{path}: tensor {name} is {shape}, expected {wanted}; {_remedy(path.parent)}")
     layers = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
     network = TextNetwork(tensors["parts.weight"].shape[-1], tensors["words.weight"].shape[0], layers)
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
-        wanted, found = (list(part[name].shape) if name in part else None for part in (expected, tensors))
-        if wanted != found:
-            raise ConfigError(f"{path}: tensor {name} is {found}, expected {wanted}; {_remedy(path.parent)}")
+        right, found = (list(part[name].shape) if name in part else None for part in (expected, tensors))
+        if right != found:
+            raise ConfigError(f"{path}: tensor {name} is {found}, expected {right}; {_remedy(path.parent)}")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network
 
@@ -122,6 +127,17 @@ def features(logits: Tensor, allowed: Tensor) -> Tensor:
     for (token, group), value in zip(HEADS, values, strict=True):
         result[token, group.start : group.start + len(group.values)] = ON * value[1 : 1 + len(group.values)]
     return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So little work is done sooner by one thread: on a busy machine several wait a hundred times longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _scene() -> dict[tuple[int, str], tuple[int, ...]]:

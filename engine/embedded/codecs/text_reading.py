@@ -25,12 +25,11 @@ _IDEOGRAPH = re.compile(rf"[{_IDEOGRAPHS}]")
 
 def read(prompt: str) -> list[tuple[int, ...]]:
     """The parts of each word of a prompt: 1 to 200 words of 1 to 16 parts, numbers from 1 to 8191."""
-    words = _WORD.findall(plain(prompt))
+    words = _WORD.findall(plain(prompt)) or [" "]
     if len(words) > FIRST_WORDS + LAST_WORDS:
         words = words[:FIRST_WORDS] + words[-LAST_WORDS:]
     around = zip(["", *words[:-1]], words, [*words[1:], ""], strict=True)
-    parts = [_character(*three) if _IDEOGRAPH.match(three[1]) else _parts(three[1]) for three in around]
-    return parts or [_parts(" ")]
+    return [_character(*three) if _IDEOGRAPH.match(three[1]) else _parts(three[1]) for three in around]
 
 
 def plain(prompt: str) -> str:

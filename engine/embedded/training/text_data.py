@@ -19,7 +19,7 @@ from engine.embedded.training.handwriting import typed
 from engine.embedded.wishes import ask
 
 BATCH = 64
-POOL_BATCHES = 16  # drawn together, so that prompts of a batch can be about as long as one another
+POOL_BATCHES = 8  # drawn together, so that prompts of a batch can be about as long as one another
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,10 @@ class TextTraining:
 
 def rate_share(step: int, steps: int) -> float:
     """Share of the full learning rate: it rises, then falls along a cosine."""
-    if step < WARM_STEPS:
-        return (step + 1) / WARM_STEPS
-    done = min(1.0, (step - WARM_STEPS) / max(1, steps - WARM_STEPS))
+    warm = min(WARM_STEPS, max(1, steps // 10))
+    if step < warm:
+        return (step + 1) / warm
+    done = min(1.0, (step - warm) / max(1, steps - warm))
     return LAST_SHARE + (1 - LAST_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
 
