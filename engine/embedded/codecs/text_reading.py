@@ -12,7 +12,7 @@ import unicodedata
 import zlib
 from functools import lru_cache
 
-ROWS = 8192  # of the table; row 0 is nothing
+ROWS = 6144  # of the table; row 0 is nothing
 MAX_PARTS = 16
 FIRST_CHARACTERS, LAST_CHARACTERS = 400, 160  # a prompt's beginning, and its end: there its dialogue stands
 FIRST_WORDS, LAST_WORDS = 140, 60
