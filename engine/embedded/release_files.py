@@ -60,6 +60,10 @@ def write_release(
     for source, name in ((text_file, TEXT_FILE), (video_file, VIDEO_FILE)):
         if source.resolve() != (folder / name).resolve():
             shutil.copyfile(source, folder / name)
+    for path in (folder / Part.DISTILL / WEIGHTS_FILE, folder / TEXT_FILE, folder / VIDEO_FILE):
+        path.chmod(
+            0o644
+        )  # the library writes files that only their owner can read, and who installs may not be who runs
     said = {
         "capabilities": asdict(capabilities),
         "codecs": dict.fromkeys(CODECS, SPRITE),

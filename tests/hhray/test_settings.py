@@ -29,6 +29,12 @@ def test_the_environment_beats_defaults_the_file_beats_it_and_code_beats_both(co
     assert load_settings(file, {"engine": {"ranks": 1}}).engine.ranks == 1
 
 
+def test_the_model_is_the_embedded_one_unless_another_is_named(config):
+    assert load_settings().engine.model_name == "embedded"
+    assert load_settings(config("engine: {preset: tiny}")).engine.model_name == "tiny"
+    assert load_settings(config("engine: {checkpoint: /models/large}")).engine.model_name == "large"
+
+
 def test_code_and_file_are_merged_field_by_field(config):
     settings = load_settings(config("engine: {ranks: 8, preset: pico}"), {"engine": {"ranks": 1}})
     assert (settings.engine.ranks, settings.engine.preset) == (1, "pico")

@@ -87,6 +87,7 @@ def test_a_written_release_says_what_it_is(release):
     stored = load_file(release / "distill" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
     assert (release / "README.md").read_text() == "# A card\n"
+    assert all(path.stat().st_mode & 0o044 for path in release.rglob("*.safetensors"))
     facts = inspect_checkpoint(release)
     assert (facts["servable"], facts["layout"]) == (True, "official")
     assert set(facts["components"].values()) == {"small codec"}
