@@ -100,7 +100,8 @@ class Components:
         """The network of a stage with its sampler, positions and local layers."""
         model = self.transformer(stage)
         sampler, rule = stage_sampler(stage, self.served), local_rule(stage, self.served.size.num_layers)
-        return Denoiser(model, sampler, rank, world_size, stage_style(stage), rule)
+        clean = self.served.predicts_clean and stage is Stage.BASE
+        return Denoiser(model, sampler, rank, world_size, stage_style(stage), rule, predicts_clean=clean)
 
     @property
     def text(self) -> TextEncoder:

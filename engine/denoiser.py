@@ -94,7 +94,10 @@ class Batch:
 
 
 class Denoiser:
-    """One rank's part of the denoising; all ranks must make the same calls with the same inputs."""
+    """One rank's part of the denoising; all ranks must make the same calls with the same inputs.
+
+    The network says velocities v, or with `predicts_clean` the clean latents x - sigma v.
+    """
 
     def __init__(
         self,
@@ -104,8 +107,11 @@ class Denoiser:
         world_size: int = 1,
         style: CoordinateStyle = CoordinateStyle.V2,
         local: LocalRule | None = None,
+        *,
+        predicts_clean: bool = False,
     ) -> None:
         self.model, self.sampler, self.style, self.local = model, sampler, style, local
+        self.predicts_clean = predicts_clean
         self.rank, self.world_size = rank, world_size
 
     def start(self, clips: Sequence[ClipInput]) -> Batch:
@@ -167,11 +173,14 @@ class Denoiser:
     def _forward(self, batch: Batch, branch: Branch) -> list[tuple[Tensor, Tensor]]:
         outputs = self.model(slice_inputs(batch, branch), branch.runs, branch.rotary, branch.attentions)
         flat = branch.exchange.gather(outputs)
-        velocities, position = [], 0
+        velocities, position, sigma = [], 0, self.sampler.sigmas[batch.next_step]
         for video, audio, clip in zip(batch.videos, batch.audios, batch.clips, strict=True):
             middle, end = position + video.numel(), position + video.numel() + audio.numel()
             tokens = flat[position:middle].view(clip.grid.num_tokens, -1)
-            velocities.append((unpatchify(tokens, clip.grid), flat[middle:end].view(audio.shape)))
+            said = unpatchify(tokens, clip.grid), flat[middle:end].view(audio.shape)
+            if self.predicts_clean:
+                said = (video - said[0]) / sigma, (audio - said[1]) / sigma
+            velocities.append(said)
             position = end
         return velocities
 

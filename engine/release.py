@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.checkpoint.capabilities import FILE_NAME, SPRITE, read_capabilities, read_codecs, read_native_share
+from engine.checkpoint.capabilities import (
+    FILE_NAME,
+    SPRITE,
+    read_capabilities,
+    read_codecs,
+    read_native_share,
+    read_predicts_clean,
+)
 from engine.checkpoint.contents import find_problems, nearest_known, read_contents, require
 from engine.checkpoint.names import TEXT_FILE, VIDEO_FILE, Layout, Part, Release, find_release
 from engine.checkpoint.shapes import expected_tensors, size_from_shapes
@@ -80,7 +87,8 @@ def served_model(
             raise ConfigError(f"{release.folders[stage]} and {release.folder(part)} hold networks of different sizes")
     capabilities = read_capabilities(release.folder(part), folder)
     share = read_native_share(folder)
-    return ServedModel(size, capabilities, ladder, guided=part is Part.BASE, native_share=share)
+    clean = read_predicts_clean(folder)
+    return ServedModel(size, capabilities, ladder, part is Part.BASE, native_share=share, predicts_clean=clean)
 
 
 def base_part(release: Release, base: str = "auto") -> Part:

@@ -35,13 +35,14 @@ class Pass:
 class ServedModel:
     """`ladder` names the super-resolution transformer of each tier that has one; other tiers are enlarged after
     decode. `guided` base weights take 32 steps of two forward passes, distilled ones 8 of one. The base pass runs at
-    `native_share` of the 256P size."""
+    `native_share` of the 256P size. Its network says velocities, or with `predicts_clean` clean latents."""
 
     size: ModelSize
     capabilities: Capabilities = field(default_factory=Capabilities)
     ladder: dict[Resolution, Stage] = field(default_factory=dict)
     guided: bool = False
     native_share: Fraction = Fraction(1)
+    predicts_clean: bool = False
 
     @property
     def base_steps(self) -> int:

@@ -68,6 +68,7 @@ def write_release(
         "capabilities": asdict(capabilities),
         "codecs": dict.fromkeys(CODECS, SPRITE),
         "native_share": list(EMBEDDED_SHARE.as_integer_ratio()),
+        "predicts": "clean",
     }
     _write_json(folder / FILE_NAME, said)
     (folder / "README.md").write_text(card, encoding="utf-8")

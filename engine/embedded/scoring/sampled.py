@@ -68,7 +68,15 @@ class SampledPipeline(Pipeline):
         made = super()._denoiser(stage)
         if self._sampler is None or stage is not Stage.BASE:
             return made
-        return Denoiser(made.model, self._sampler, made.rank, made.world_size, made.style, made.local)
+        return Denoiser(
+            made.model,
+            self._sampler,
+            made.rank,
+            made.world_size,
+            made.style,
+            made.local,
+            predicts_clean=made.predicts_clean,
+        )
 
 
 def load_pipeline(

@@ -54,9 +54,9 @@ class Pair:
     def __init__(self, video: Tensor, audio: Tensor) -> None:
         self.video, self.audio = video, audio
 
-    def moved(self, by: Pair, length: float) -> Pair:
-        """self + length * by."""
-        return Pair(self.video + length * by.video, self.audio + length * by.audio)
+    def towards(self, clean: Pair, share: float) -> Pair:
+        """A share of the way to clean latents: an Euler step of the flow, whose velocity is (x - x0) / sigma."""
+        return Pair(torch.lerp(self.video, clean.video, share), torch.lerp(self.audio, clean.audio, share))
 
     def renoised(self, level: float, generator: torch.Generator) -> Pair:
         """These, clean, under fresh noise of a level."""
@@ -95,7 +95,7 @@ class Distiller:
         with torch.no_grad():
             here = self._sampled(start, text, level, generator)
             target = self._target(here, text, level)
-        clean = here.moved(_velocity(self.student_network, here, text), -LEVELS[level])
+        clean = _clean(self.student_network, here, text)
         scale = 1 / LEVELS[level] ** 2
         video = scale * (clean.video - target.video)[:, :NUM_USED].square().mean()
         audio = scale * (clean.audio - target.audio).square().mean()
@@ -114,20 +114,21 @@ class Distiller:
         """The student's latents at a level, from pure noise on."""
         here = start
         for index in range(level):
-            clean = here.moved(_velocity(self.student_network, here, text), -LEVELS[index])
-            here = clean.renoised(LEVELS[index + 1], generator)
+            here = _clean(self.student_network, here, text).renoised(LEVELS[index + 1], generator)
         return here
 
     def _target(self, here: Pair, text: Tensor, level: int) -> Pair:
         """Where the averaged student thinks the teacher's way from here leads; at the last level the way's end."""
         end = LEVELS[level + 1]
         width = (LEVELS[level] - end) / SUBSTEPS
-        for _ in range(SUBSTEPS):
-            here = here.moved(_velocity(self.teacher_network, here, text), -width)
-        return here if end == 0 else here.moved(_velocity(self.averaged_network, here, text), -end)
+        for step in range(SUBSTEPS):
+            now = LEVELS[level] - step * width
+            here = here.towards(_clean(self.teacher_network, here, text), width / now)
+        return here if end == 0 else _clean(self.averaged_network, here, text)
 
 
-def _velocity(network: PackedNetwork, here: Pair, text: Tensor) -> Pair:
+def _clean(network: PackedNetwork, here: Pair, text: Tensor) -> Pair:
+    """What the network takes for the clean latents."""
     shape = ItemShape(LatentGrid(*here.video.shape[2:]), here.audio.shape[1], text.shape[1])
     video, audio = network(PackedBatch(shape, (to_tokens(here.video), here.audio, text)))
     return Pair(from_tokens(video, here.video), audio)

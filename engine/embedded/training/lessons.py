@@ -48,7 +48,7 @@ class Lesson:
         """The same on a device."""
         parts = tuple(part.to(device) for part in self.batch.parts)
         one = self.noised
-        moved = Noised(*(each.to(device) for each in (one.video, one.audio, one.video_velocity, one.audio_velocity)))
+        moved = Noised(*(each.to(device) for each in (one.video, one.audio, one.clean_video, one.clean_audio)))
         weights = self.video_weight.to(device), self.audio_weight.to(device)
         return Lesson(replace(self.batch, parts=parts), moved, *weights, self.sigma)
 

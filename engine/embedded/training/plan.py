@@ -64,8 +64,8 @@ MIXED = (Ratio.R16_9, Ratio.R16_9, Ratio.R16_9, Ratio.R9_16, Ratio.R1_1, Ratio.R
 PLANS = {
     "cpu": Plan(
         (
-            Course(600, 16, 8),
-            Course(2400, 10, 20, begun=0.07, referring=0.06, editing=0.06),
+            Course(300, 16, 8),
+            Course(2000, 10, 20, begun=0.07, referring=0.06, editing=0.06),
             Course(300, 10, 20, begun=0.1, referring=0.1, editing=0.1, ratios=MIXED),
         )
     ),

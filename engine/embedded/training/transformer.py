@@ -36,6 +36,7 @@ from hhray.model_size import ModelSize
 
 HELD = {"final_linear_video.weight": spare_rows()}
 AUDIO_WEIGHT = 0.5
+LEAST_LEVEL = 0.4  # below it errors count no more than there
 POOL = 12_000
 SAVE_SECONDS = 240.0
 
@@ -85,12 +86,14 @@ class Teacher:
 
 
 def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:
-    """Mean squared errors of the velocities that count, of video and of audio."""
+    """Mean squared errors of clean latents that count, of video and of audio, weighted as those of velocities are."""
     video, audio = network(lesson.batch)
     target = lesson.noised
-    wrong = (from_tokens(video, target.video) - target.video_velocity)[:, :NUM_USED].square()
-    heard = (audio - target.audio_velocity).square()
-    return (wrong * lesson.video_weight).mean(), (heard * lesson.audio_weight).mean()
+    weight = 1 / lesson.sigma.to(audio.device).clamp(min=LEAST_LEVEL).square()[:, None, None]
+    wrong = (from_tokens(video, target.video) - target.clean_video)[:, :NUM_USED].square()
+    heard = (audio - target.clean_audio).square()
+    video_weight = lesson.video_weight * weight[..., None, None]
+    return (wrong * video_weight).mean(), (heard * lesson.audio_weight * weight).mean()
 
 
 def train(teacher: Teacher, folder: Path, until: float) -> None:

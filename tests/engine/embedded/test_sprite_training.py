@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from engine.denoiser import ClipInput, Denoiser
-from engine.embedded.codecs.fields import NUM_USED
 from engine.embedded.meaning import Wish, figure_name, meaning
 from engine.embedded.training.distil import LEVELS, Distiller
 from engine.embedded.training.examples import ExampleMaker, Pool
 from engine.embedded.training.flow import from_tokens, levels, noised, spare_rows, to_tokens
 from engine.embedded.training.lessons import begun, editing, plain, referring
-from engine.embedded.training.packed import PackedNetwork
+from engine.embedded.training.packed import PackedBatch, PackedNetwork
 from engine.embedded.training.plan import Course, Plan
 from engine.embedded.training.start import SIZE, new_model
 from engine.embedded.training.transformer import Teacher, train
@@ -40,6 +40,14 @@ def examples():
     return [*singles, *(maker.draw(rng, LATENTS) for _ in range(4))]
 
 
+def speaking(seed):
+    """A network that says something: a new one says 0."""
+    model = new_model(seed, SMALL, torch.float32)
+    for linear in (model.final_linear_video, model.final_linear_audio):
+        torch.nn.init.normal_(linear.weight, 0, 0.1, generator=torch.Generator().manual_seed(seed))
+    return model
+
+
 def test_tokens_are_those_the_engine_makes(examples):
     video = torch.from_numpy(np.stack([one.video for one in examples]))
     tokens = to_tokens(video)
@@ -48,8 +56,7 @@ def test_tokens_are_those_the_engine_makes(examples):
 
 
 def test_a_packed_batch_has_the_velocities_the_engine_gives_each_clip(examples):
-    model = new_model(1, SMALL, torch.float32)
-    torch.nn.init.normal_(model.final_linear_video.weight, 0, 0.1)
+    model = speaking(1)
     lesson = editing(examples[:2], NATIVE, np.random.default_rng(2), torch.Generator().manual_seed(2))
     packed = PackedNetwork(model)(lesson.batch)
     grid, denoiser = lesson.batch.shape.grid, Denoiser(model, DistilledSampler())
@@ -70,17 +77,19 @@ def test_a_packed_batch_has_the_velocities_the_engine_gives_each_clip(examples):
         torch.testing.assert_close(packed[1][index], audio, atol=2e-5, rtol=1e-4)
 
 
-def test_noised_latents_and_velocities_go_together(examples):
+def test_noised_latents_lie_between_clean_ones_and_noise(examples):
     video, audio = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])) for name in ("video", "audio"))
     sigma = levels(len(examples), torch.Generator().manual_seed(4))
     assert ((sigma > 0) & (sigma < 1)).all()
     assert (sigma > 0.6).sum() >= 4  # the schedule's shift: most levels are noisy
     one = noised(video, audio, sigma, torch.Generator().manual_seed(5))
     level = sigma[:, None, None, None, None]
-    torch.testing.assert_close(
-        (one.video - level * one.video_velocity)[:, :NUM_USED], video[:, :NUM_USED], atol=1e-5, rtol=1e-5
-    )
-    torch.testing.assert_close(one.audio - level[..., 0, 0] * one.audio_velocity, audio, atol=1e-5, rtol=1e-5)
+    assert torch.equal(one.clean_video, video)
+    assert torch.equal(one.clean_audio, audio)
+    noise = (one.video - (1 - level) * video) / level
+    assert noise.std((1, 2, 3, 4)).tolist() == pytest.approx([1] * 6, abs=0.05)
+    heard = (one.audio - (1 - sigma[:, None, None]) * audio) / sigma[:, None, None]
+    assert heard.std().item() == pytest.approx(1, abs=0.1)
 
 
 def test_a_given_first_frame_is_clean_and_not_to_be_learned(examples):
@@ -133,7 +142,7 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
 
 
 def test_a_student_moves_towards_what_its_teacher_leads_to():
-    weights = dict(new_model(2, SMALL).named_parameters())
+    weights = dict(speaking(2).to(torch.bfloat16).named_parameters())
     distiller = Distiller({name: one.detach().float() for name, one in weights.items()}, size=SMALL, batch=2)
     seen = distiller.step()
     assert seen["video"] > 0
@@ -141,3 +150,23 @@ def test_a_student_moves_towards_what_its_teacher_leads_to():
     assert all(torch.equal(teacher[name], weights[name]) for name in weights)
     assert any(not torch.equal(student[name], weights[name]) for name in weights)
     assert len(LEVELS) == 9
+
+
+def test_the_first_layer_tells_where_a_token_is_and_what_is_asked_for(examples):
+    model = new_model(3, SMALL, torch.float32)
+    seen = {}
+    model.block.layers[0].attention.register_forward_hook(lambda module, given, out: seen.update(added=out))
+    shape = plain(examples[:1], np.random.default_rng(1), torch.Generator().manual_seed(1)).batch.shape
+    network = PackedNetwork(model)
+
+    def added(wish, seed):
+        noise = torch.Generator().manual_seed(seed)
+        parts = torch.randn(1, LATENTS * 15, 192, generator=noise), torch.randn(1, 9, 64, generator=noise)
+        network(PackedBatch(shape, (*parts, torch.from_numpy(meaning(wish))[None])))
+        return seen["added"][: LATENTS * 15].unflatten(0, (LATENTS, 15))
+
+    right, left = (added(Wish(Scene((replace(BALL, motion=motion),))), 1) for motion in (Motion.RIGHT, Motion.LEFT))
+    assert (right - left).norm(dim=-1).mean() > 1  # what is asked for
+    mean = torch.stack([added(Wish(Scene((BALL,))), seed) for seed in range(6)]).mean(0)
+    assert (mean[0] - mean[2]).mean(0).norm() > 0.1  # when
+    assert (mean[:, 0] - mean[:, 4]).mean(0).norm() > 1  # where: the ends of a row
