@@ -184,3 +184,25 @@ def test_the_meter_sees_the_largest_sum_of_living_tensors():
         del second, third
         weight.add_(view.sum())  # 2,000 and a number
     assert meter.peak_bytes == 3000
+
+
+def test_clean_predictions_are_turned_into_velocities(denoiser):
+    """A network that says x - sigma v makes the same clip as one that says v."""
+
+    class Clean(torch.nn.Module):
+        def __init__(self, model, sampler):
+            super().__init__()
+            self.model, self.adapter, self.size, self.sampler, self.index = model, model.adapter, model.size, sampler, 0
+
+        def forward(self, tokens, runs, rotary, attentions):
+            said = self.model(tokens, runs, rotary, attentions)
+            # tokens go in by channel, then place, and come out by place, then channel
+            video = tokens[0].unflatten(1, (48, 4)).transpose(1, 2).flatten(1)
+            sigma = self.sampler.sigmas[self.index]
+            self.index += 1
+            return [video - sigma * said[0], tokens[1] - sigma * said[1]]
+
+    clean = Denoiser(Clean(denoiser.model, denoiser.sampler), denoiser.sampler, predicts_clean=True)
+    one, other = denoise(denoiser, [make_clip(3)]), denoise(clean, [make_clip(3)])
+    torch.testing.assert_close(one.videos[0], other.videos[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(one.audios[0], other.audios[0], atol=1e-4, rtol=1e-4)

@@ -65,7 +65,7 @@ PLANS = {
     "cpu": Plan(
         (
             Course(300, 16, 8),
-            Course(2000, 10, 20, begun=0.07, referring=0.06, editing=0.06),
+            Course(1350, 10, 20, begun=0.08, referring=0.06, editing=0.06),
             Course(300, 10, 20, begun=0.1, referring=0.1, editing=0.1, ratios=MIXED),
         )
     ),
