@@ -32,7 +32,7 @@ HEADS: tuple[tuple[int, int, tuple[float, ...]], ...] = (
     (2, 0, SIDES),
 )
 CONSTANT = 3.0  # length of what says "video token" or "audio token" in the residual
-LOUDNESS = 2.0  # of where it is, as the heads add it to the residual
+LOUDNESS = {0: 8.0, 1: 2.0, 2: 2.0}  # of where it is on each axis, as the heads add it; time is learned last
 READING = 2.5  # of what is asked for
 READ = (FIRST_THING, SECOND_THING, BEHIND)
 
@@ -53,7 +53,7 @@ def take_bearings(model: AudioVideoTransformer, generator: torch.Generator) -> N
         angle = torch.tensor(phases)[:, None]
         near, far = (angle.cos() * names).sum(0), (angle.sin() * names).sum(0)
         _look(model, head, constants, (_place(model, axis, band), near, far))
-        _add(model, head, names, LOUDNESS, generator)
+        _add(model, head, names, LOUDNESS[axis], generator)
     for head, token in enumerate(READ, len(HEADS)):
         # a channel that is not rotated: the same wherever it is
         _look(model, head, constants, (model.size.head_dim - 2, names[token], None))
