@@ -63,13 +63,23 @@ class TrainingState:
         for name, weight in self._weights.items():
             weight.copy_(weights[name])
 
-    def restart(self) -> None:
-        """Begin another training from the averaged weights: count and moments at 0."""
-        self.step = 0
-        for name, value in self.average.items():
-            self.masters[name].copy_(value)
-            self._first[name].zero_()
-            self._second[name].zero_()
+    @torch.no_grad()
+    def begin(self, weights: dict[str, Tensor]) -> None:
+        """Begin from these weights; what is not there stays as it is.
+
+        Raises:
+            ConfigError: none of them, or one of another shape.
+        """
+        known = {name: one for name, one in weights.items() if name in self.masters}
+        wrong = [name for name, one in known.items() if one.shape != self.masters[name].shape]
+        if wrong or not known:
+            raise ConfigError(
+                f"these are weights of another network: {', '.join(wrong[:3]) or 'no name is known'}; "
+                "expected those of a network of the same size"
+            )
+        for name, one in known.items():
+            self.masters[name].copy_(one)
+            self.average[name].copy_(one)
         self.show(self.masters)
 
     def save(self, folder: Path, facts: dict[str, object]) -> None:

@@ -1,8 +1,8 @@
 """`python -m engine.embedded.training.transformer --to FOLDER`: teaches the transformer by flow matching.
 
 Run again, it goes on where it was stopped, with new scenes to draw on. The same seed and plan give the same weights if
-nothing interrupts. Writes state.safetensors, progress.jsonl (step, losses, seconds) and teacher.safetensors (the
-averaged weights) into the folder.
+nothing interrupts. Writes state.safetensors, progress.jsonl (step, losses, seconds), teacher.safetensors (the
+averaged weights) and, where there is a video codec to draw with, pictures.png into the folder.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.checkpoint.names import VIDEO_FILE
+from engine.embedded import WEIGHTS
 from engine.embedded.codecs.fields import NUM_USED
+from engine.embedded.codecs.video import SpriteVideoCodec
 from engine.embedded.training.examples import ExampleMaker, Pool
 from engine.embedded.training.flow import from_tokens, spare_rows
 from engine.embedded.training.lessons import Lesson, begun, editing, plain, referring
 from engine.embedded.training.packed import PackedNetwork
+from engine.embedded.training.pictures import save_pictures
 from engine.embedded.training.plan import PLANS, Course, Plan
 from engine.embedded.training.start import SIZE, new_model
 from engine.embedded.training.state import FACTS, TrainingState
@@ -127,9 +131,17 @@ def _steps(teacher: Teacher, folder: Path, until: float) -> Iterator[dict[str, f
 
 
 def save(teacher: Teacher, folder: Path) -> None:
-    """The state, and the averaged weights by themselves."""
-    teacher.state.save(folder, {"seed": teacher.seed})
-    save_file(teacher.state.average, folder / "teacher.safetensors")
+    """The state, the averaged weights by themselves, and pictures of what they can do."""
+    state = teacher.state
+    state.save(folder, {"seed": teacher.seed})
+    save_file(state.average, folder / "teacher.safetensors")
+    place = next((place for place in (folder, WEIGHTS) if (place / VIDEO_FILE).is_file()), None)
+    if place is None or not state.step:
+        return
+    latents = teacher.plan.course(state.step - 1).num_latents
+    state.show(state.average)
+    save_pictures(teacher.model, SpriteVideoCodec.load(place), folder / "pictures.png", latents)
+    state.show(state.masters)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -137,6 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.embedded.training.transformer", description=__doc__)
     parser.add_argument("--to", type=Path, required=True, help="folder of the run")
     parser.add_argument("--plan", choices=sorted(PLANS), default="cpu", help="how long, how much at once (cpu)")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="a network's safetensors to begin a new run with")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after this time; run again to go on")
     parser.add_argument("--seed", type=int, default=4, help="of weights, scenes and noise (4)")
@@ -145,6 +158,8 @@ def main(argv: list[str] | None = None) -> int:
     teacher = Teacher(PLANS[arguments.plan], arguments.seed, arguments.device)
     if (arguments.to / FACTS).exists():
         teacher.state.load(arguments.to)
+    elif arguments.start:
+        teacher.state.begin(load_file(arguments.start))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was learned is kept
     train(teacher, arguments.to, time.monotonic() + 60 * arguments.minutes)
     return 0

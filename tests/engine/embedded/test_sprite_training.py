@@ -8,8 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
+from engine.checkpoint.names import VIDEO_FILE
 from engine.denoiser import ClipInput, Denoiser
+from engine.embedded import WEIGHTS
 from engine.embedded.meaning import Wish, figure_name, meaning
 from engine.embedded.training.distil import LEVELS, Distiller
 from engine.embedded.training.examples import ExampleMaker, Pool
@@ -133,12 +137,21 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
     losses = [json.loads(line)["video"] for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert len(losses) == 17
     assert np.mean(losses[9:14]) < 0.85 * np.mean(losses[:3])
+    if (WEIGHTS / VIDEO_FILE).exists():  # without a codec there is nothing to draw with
+        with Image.open(tmp_path / "pictures.png") as sheet:
+            assert sheet.size == (6 * 160, 12 * 96)
     again = Teacher(plan, 1, size=SMALL)
     again.state.load(tmp_path)
     assert again.state.step == 17
     assert (again.model.final_linear_video.weight[spare_rows()] == 0).all()
     with pytest.raises(ConfigError, match="another network"):
         Teacher(plan, 1, size=SIZE).state.load(tmp_path)
+    other = Teacher(plan, 2, size=SMALL)
+    other.state.begin(load_file(tmp_path / "teacher.safetensors"))
+    name = "adapter.audio_embedder.bias"
+    assert torch.equal(other.state.masters[name], again.state.average[name])
+    with pytest.raises(ConfigError, match="another network"):
+        Teacher(plan, 1, size=SIZE).state.begin(load_file(tmp_path / "teacher.safetensors"))
 
 
 def test_a_student_moves_towards_what_its_teacher_leads_to():
