@@ -21,7 +21,7 @@ from hhray.client_view import TaskView
 from hhray.settings import Settings, load_settings
 
 START_SECONDS = 120
-MODEL = "pico"  # what a user's own commands are tried with: "embedded" once its weights are in the package
+MODEL = "embedded"  # what a user's own commands are tried with
 
 
 class ServerProcess:

@@ -76,13 +76,14 @@ def release(tmp_path, codec_files):
 def test_the_sizes_of_the_embedded_network_are_recognised_in_its_files():
     size = preset("embedded")
     assert size_from_shapes(expected_tensors(size)) is size
-    assert [index for index in range(12) if size.is_edge(index)] == [0, 1, 2, 3, 8, 9, 10, 11]
-    assert [index for index in range(12) if size.uses_gelu(index)] == [0, 1, 2, 3]
+    assert [index for index in range(10) if size.is_edge(index)] == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert [index for index in range(10) if size.uses_gelu(index)] == [0, 1, 2, 3]
 
 
 def test_a_written_release_says_what_it_is(release):
     served = served_model(release, "", DEFAULT_LADDER)
     assert (served.capabilities, served.native_share, served.ladder, served.guided) == (ABLE, EMBEDDED_SHARE, {}, False)
+    assert served.predicts_clean
     assert expected_tensors(served.size) == expected_tensors(SMALL)
     stored = load_file(release / "distill" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
