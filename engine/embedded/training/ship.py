@@ -32,18 +32,20 @@ that move, bounce and grow, and faces that talk. It knows nothing else.
 
 - **Data**: made by `engine.embedded.world` while training; nothing was collected. One combination of shape, colour and
   motion in eight was never shown: the scores below are on those.
-- **Training**: `{command}`, then `python -m engine.embedded.training.distil`; {steps} steps,
-  {clips:,} clips, {hours:.1f} hours.
+- **Training**: `python -m engine.embedded.training.transformer`, {distilled}; {steps} steps, {clips:,} clips,
+  {hours:.1f} hours.
 - **Hardware**: {hardware}, torch {torch}.
 - **Video latents** are supervised: a latent pixel says which thing is next to it and where (`codecs/fields.py`).
 - **Modes** it was trained for: {modes}.
 - **Licence**: Apache-2.0, as the code.
 
 {scores}"""
+DISTILLED = "then `python -m engine.embedded.training.distil` to eight steps"
+NOT_DISTILLED = "not distilled yet: the teacher itself takes eight steps"
 NO_SCORES = "Not scored yet: `python -m engine.embedded.scores`.\n"
 
 
-def card(run: Path, capabilities: Capabilities, scores: Path | None, hardware: str) -> str:
+def card(run: Path, capabilities: Capabilities, scores: Path | None, hardware: str, teacher: bool) -> str:
     """The model card, in Markdown."""
     taken = [json.loads(line) for line in (run / "progress.jsonl").read_text(encoding="utf-8").splitlines()]
     model = new_model(0)
@@ -52,7 +54,7 @@ def card(run: Path, capabilities: Capabilities, scores: Path | None, hardware: s
         edge=SIZE.num_edge,
         trunk=SIZE.num_layers - 2 * SIZE.num_edge,
         weights=sum(one.numel() for one in model.parameters()),
-        command="python -m engine.embedded.training.transformer --to FOLDER",
+        distilled=NOT_DISTILLED if teacher else DISTILLED,
         steps=f"{len(taken):,}",
         clips=sum(int(one.get("clips", 0)) for one in taken),
         hours=sum(one["seconds"] for one in taken) / 3600,
@@ -96,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     weights = load_file(arguments.run / ("teacher.safetensors" if arguments.teacher else "student.safetensors"))
     model.load_state_dict({**model.state_dict(), **weights})
     able = Capabilities(**{mode: mode in arguments.modes for mode in MODES})
-    text = card(arguments.run, able, arguments.scores, arguments.hardware)
+    text = card(arguments.run, able, arguments.scores, arguments.hardware, arguments.teacher)
     codecs = arguments.codecs
     try:
         write_release(arguments.to, model.state_dict(), SIZE, codecs / TEXT_FILE, codecs / VIDEO_FILE, able, text)
