@@ -12,12 +12,13 @@ heads are made so. The other three look at one text token each, wherever they ar
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from engine.embedded.meaning import BEHIND, FIRST_THING, NUM_TOKENS, SECOND_THING
-from engine.model.dit import AudioVideoTransformer
+from engine.model.dit import AudioVideoTransformer, GatedAttention, Layer
 from engine.model.layers import ExpertLinear
 from engine.model.stream import Modality
 
@@ -40,7 +41,7 @@ READ = (FIRST_THING, SECOND_THING, BEHIND)
 @torch.no_grad()
 def take_bearings(model: AudioVideoTransformer, generator: torch.Generator) -> None:
     """Rewrite the heads of layer 0, and the biases of the embedders, in place; needs 8 heads with keys of their own."""
-    adapter, attention = model.adapter, model.block.layers[0].attention
+    adapter, attention = model.adapter, _first(model)
     attention.pre_norm.weight.zero_()
     content = torch.linalg.pinv(adapter.text_embedder.weight.float())  # reads text features: [64, hidden]
     names = content[:NUM_TOKENS]
@@ -69,7 +70,7 @@ def _look(
     sought: tuple[int, Tensor, Tensor | None],
 ) -> None:
     """Queries that are one channel and constant; keys of text tokens in this channel and in its rotary partner."""
-    linear = model.block.layers[0].attention.linear_qkv
+    linear = _first(model).linear_qkv
     queries, keys = (_rows(model, part, head) for part in range(2))
     place, near, far = sought
     for modality, constant in constants.items():
@@ -86,7 +87,7 @@ def _look(
 
 def _add(model: AudioVideoTransformer, head: int, read: Tensor, gain: float, generator: torch.Generator) -> None:
     """Values of text tokens are what `read` [count, hidden] reads; they go into directions of their own."""
-    size, attention = model.size, model.block.layers[0].attention
+    size, attention = model.size, _first(model)
     values = _rows(model, 2, head)
     text = _expert(attention.linear_qkv, Modality.TEXT)
     text[values] = 0
@@ -104,12 +105,17 @@ def _apart_from(columns: Tensor, generator: torch.Generator) -> Tensor:
     basis, strength, _ = torch.linalg.svd(columns)
     rank = int((strength > 1e-3 * strength[0]).sum())
     free = basis[:, rank:] if rank < len(basis) else basis[:, -1:]
-    chosen = free @ torch.randn(free.shape[1], generator=generator)
-    return chosen / chosen.norm()
+    chosen: Tensor = free @ torch.randn(free.shape[1], generator=generator)
+    direction: Tensor = chosen / chosen.norm()
+    return direction
+
+
+def _first(model: AudioVideoTransformer) -> GatedAttention:
+    return cast(Layer, model.block.layers[0]).attention
 
 
 def _expert(linear: ExpertLinear, modality: Modality) -> Tensor:
-    return linear.weight.chunk(linear.experts)[modality]
+    return linear.expert(modality)
 
 
 def _rows(model: AudioVideoTransformer, part: int, head: int) -> slice:
