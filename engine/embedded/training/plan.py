@@ -65,8 +65,8 @@ PLANS = {
     "cpu": Plan(
         (
             Course(300, 16, 8),
-            Course(1200, 10, 20, begun=0.08, referring=0.06, editing=0.06),
-            Course(250, 10, 20, begun=0.1, referring=0.1, editing=0.1, ratios=MIXED),
+            Course(3000, 10, 20, begun=0.08, referring=0.08, editing=0.12),
+            Course(700, 10, 20, begun=0.1, referring=0.1, editing=0.12, ratios=MIXED),
         )
     ),
     "gpu": Plan(

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from engine.checkpoint.names import VIDEO_FILE
 from engine.embedded import WEIGHTS
+from engine.embedded.codecs.bands import NUM_BANDS, SLOTS
 from engine.embedded.codecs.fields import NUM_USED
 from engine.embedded.codecs.video import SpriteVideoCodec
 from engine.embedded.training.examples import ExampleMaker, Pool
@@ -40,6 +41,8 @@ from hhray.model_size import ModelSize
 
 HELD = {"final_linear_video.weight": spare_rows()}
 AUDIO_WEIGHT = 0.5
+CLICKS = slice(NUM_BANDS, NUM_BANDS + SLOTS)
+CLICK_WEIGHT = 4.0  # there are few, and they are short
 LEAST_LEVEL = 0.4  # below it errors count no more than there
 POOL = 12_000
 SAVE_SECONDS = 240.0
@@ -96,6 +99,7 @@ def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:
     weight = 1 / lesson.sigma.to(audio.device).clamp(min=LEAST_LEVEL).square()[:, None, None]
     wrong = (from_tokens(video, target.video) - target.clean_video)[:, :NUM_USED].square()
     heard = (audio - target.clean_audio).square()
+    heard[..., CLICKS] *= CLICK_WEIGHT
     video_weight = lesson.video_weight * weight[..., None, None]
     return (wrong * video_weight).mean(), (heard * lesson.audio_weight * weight).mean()
 
