@@ -8,8 +8,7 @@ place where it is taught (the backward simulation of DMD2, Yin et al. 2024):
 3. the student's clean prediction at the first level is to be its averaged self's at the second.
 
 Consistency rather than distribution matching, since the latter trains a third network (the critic of the student's
-clips) beside student and teacher, which two CPU cores have no time for; and here the coupled noise makes the map from
-noise to clip a function, which is what consistency can learn exactly.
+clips) beside student and teacher, which two CPU cores have no time for. It teaches clips from text only.
 """
 
 from __future__ import annotations
