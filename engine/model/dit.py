@@ -34,6 +34,7 @@ class GatedAttention(nn.Module):
         self.q_norm = ExpertNorm(size.head_dim, experts)
         self.k_norm = ExpertNorm(size.head_dim, experts)
         self.linear_proj = ExpertLinear(size.attention_width, size.hidden, experts, dtype)
+        self.rotation = rotate
 
     def forward(self, x: Tensor, runs: Sequence[Run], rotary: tuple[Tensor, Tensor], attention: Attention) -> Tensor:
         dtype = self.linear_qkv.weight.dtype
@@ -42,7 +43,7 @@ class GatedAttention(nn.Module):
         q, k, v, gate = torch.split(fused, widths, dim=1)
         q = self.q_norm(self._heads(q).float(), runs)
         k = self.k_norm(self._heads(k).float(), runs)
-        mixed = attention(rotate(q, *rotary).to(dtype), rotate(k, *rotary).to(dtype), self._heads(v))
+        mixed = attention(self.rotation(q, *rotary).to(dtype), self.rotation(k, *rotary).to(dtype), self._heads(v))
         gated = (mixed.float() * torch.sigmoid(gate.float())[:, :, None]).to(dtype)
         projected: Tensor = self.linear_proj(gated.flatten(1), runs)
         return projected

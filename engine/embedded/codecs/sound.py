@@ -1,8 +1,11 @@
 """The small sound codec; satisfies AudioCodec and SoundEncoder of engine.codecs.base.
 
-A latent says how loud each of 52 waves of fixed pitch is, how loud high noise is in each of four parts of its 1/25 s,
-and on which side the sound of eight groups of pitches is. It keeps what the made world sounds like; of other sound it
-keeps the melody and rhythm.
+A latent says how loud each of 52 waves of fixed pitch is, how near a click is to each of four parts of its 1/25 s and
+how loud, and on which side the sound of eight groups of pitches is. It keeps what the made world sounds like; of other
+sound it keeps the melody and rhythm.
+
+A click is a ramp up and down in the latents, ten parts to each side, and sounds where this is highest: a single high
+number in time is what a network that is not quite sure of the moment never says, it says a little of it everywhere.
 """
 
 from __future__ import annotations
@@ -35,6 +38,11 @@ from hhray.model_size import AUDIO_CHANNELS
 WINDOW = 2 * SAMPLES_PER_LATENT  # a Hann window of two latents tells all multiples of 25 Hz exactly apart
 SLOT = SAMPLES_PER_LATENT // SLOTS
 CLICK_DECAY = 0.006  # seconds
+RAMP = 10  # slots, from nothing to where a click is
+BLUR = (1.0, 2.0, 3.0, 2.0, 1.0)  # over slots, before the highest is sought
+BLURRED = 1 - 8 / 9 / RAMP  # what is left of a ramp's height
+APART = 6  # slots: of clicks that are nearer, the louder one is heard
+LEAST = 2.0  # latent, of a click
 SEED = 52
 
 
@@ -59,7 +67,8 @@ class SpriteSoundCodec:
         powers = _band_powers(stereo)
         bands = to_latent((powers.sum(0) / 2).sqrt())
         slots = _high(stereo).square().mean(0).reshape(num_latents, SLOTS, SLOT).mean(2).sqrt()
-        return torch.cat([bands, to_latent(slots.T), self._sides(powers)])
+        ramps = _ramps(to_latent(slots.flatten())).reshape(num_latents, SLOTS)
+        return torch.cat([bands, ramps.T, self._sides(powers)])
 
     def decode(self, latent: Tensor) -> Tensor:
         """float32 [64, A] -> float32 stereo [2, 2048 A] in [-1, 1] at 51,200 Hz."""
@@ -67,7 +76,7 @@ class SpriteSoundCodec:
         place = (sides / SIDE_LEVEL).clamp(-1, 1)[self._groups]
         amplitudes = to_amplitude(bands)
         channels = [self._sung(amplitudes * (1 + side * place)) for side in (-1, 1)]
-        noise = (to_amplitude(slots).T[..., None] * self._burst).flatten()
+        noise = (to_amplitude(_tops(slots.T.flatten()))[:, None] * self._burst).flatten()
         return (torch.stack(channels) + noise).clamp(-1, 1)
 
     def _sides(self, powers: Tensor) -> Tensor:
@@ -84,6 +93,24 @@ class SpriteSoundCodec:
         half = SAMPLES_PER_LATENT // 2
         start = amplitudes[:, 0] @ self._waves[:, half:]
         return torch.cat([start, inner, amplitudes[:, -1] @ self._waves[:, :half]])
+
+
+def _ramps(slots: Tensor) -> Tensor:
+    """Levels [4 A], each made a ramp up and down; the higher one where ramps meet."""
+    share = 1 - torch.arange(-RAMP, RAMP + 1).abs() / RAMP
+    near = F.pad(slots, (RAMP, RAMP)).unfold(0, 2 * RAMP + 1, 1)
+    return (near * share).amax(1)
+
+
+def _tops(ramps: Tensor) -> Tensor:
+    """The inverse: levels where ramps [4 A] are highest, nothing elsewhere."""
+    blur = torch.tensor(BLUR)
+    padded = F.pad(ramps[None, None], (len(BLUR) // 2,) * 2, mode="replicate")
+    smooth = F.conv1d(padded, (blur / blur.sum() / BLURRED)[None, None])
+    first = smooth - 1e-4 * torch.arange(len(ramps))  # of equals
+    highest = first == F.max_pool1d(first, 2 * APART + 1, 1, APART)
+    tops: Tensor = torch.where(highest & (smooth > LEAST), smooth, 0)[0, 0]
+    return tops
 
 
 def _band_powers(stereo: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from engine.embedded.scoring.judge import Answers, Seen, in_step, judge, look, t
 from engine.embedded.scoring.makers import Maker, geometry_of
 from engine.embedded.scoring.tasks import Task, bounces
 from engine.embedded.scoring.wilson import Tally
+from engine.embedded.world.scene import Motion, Speed
 
 _Value = TypeVar("_Value")
 
@@ -54,8 +55,9 @@ def tally_of(scored: Iterable[Scored]) -> dict[str, Tally]:
 def control(scored: Sequence[Scored], seed: int) -> dict[str, Tally]:
     """Counts when each clip is judged by the scene of another, and with the sound of a third, all with as many things.
 
-    Clicks are shuffled among the clips that were to bounce: the picture of one, the sound of another. Kinds of which
-    there are fewer than three are left out. What is left is chance.
+    Clicks are shuffled among the clips that were to bounce: the picture of one, the sound of another that was to bounce
+    at another speed (those of one speed click alike). Kinds of which there are fewer than three are left out. What is
+    left is chance.
     """
     rng = np.random.default_rng(seed)
     num_frames = geometry_of().num_frames
@@ -68,7 +70,7 @@ def control(scored: Sequence[Scored], seed: int) -> dict[str, Tally]:
             judged = judge(mixed, third.task.scene, num_frames)
             answers.append({name: right for name, right in judged.items() if name != CLICKS})
     bouncing = [one for one in scored if bounces(one.task.scene)]
-    for one, other, _ in _turned(bouncing, rng):
+    for one, other in _of_other_rhythm(bouncing, rng):
         drawn = sorted(frame for thing in one.seen.things for frame in thing.touches)
         answers.append({CLICKS: [bool(drawn) and in_step(drawn, other.seen.clicks, num_frames)]})
     return tally(answers)
@@ -85,6 +87,18 @@ def _turned(values: Sequence[_Value], rng: np.random.Generator) -> Iterator[tupl
         return
     mixed = [values[int(place)] for place in rng.permutation(len(values))]
     yield from zip(mixed, mixed[1:] + mixed[:1], mixed[2:] + mixed[:2], strict=True)
+
+
+def _of_other_rhythm(bouncing: Sequence[Scored], rng: np.random.Generator) -> Iterator[tuple[Scored, Scored]]:
+    """Each clip with one whose things bounce at other speeds, where there is one."""
+    for one in bouncing:
+        others = [other for other in bouncing if _rhythm(other).isdisjoint(_rhythm(one))]
+        if others:
+            yield one, others[int(rng.integers(len(others)))]
+
+
+def _rhythm(one: Scored) -> set[Speed]:
+    return {thing.speed for thing in one.task.scene.things if thing.motion is Motion.BOUNCE}
 
 
 def _scored(task: Task, maker: Maker, path: Path, check: Check | None) -> Scored:

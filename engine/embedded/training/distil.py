@@ -8,17 +8,20 @@ place where it is taught (the backward simulation of DMD2, Yin et al. 2024):
 3. the student's clean prediction at the first level is to be its averaged self's at the second.
 
 Consistency rather than distribution matching, since the latter trains a third network (the critic of the student's
-clips) beside student and teacher, which two CPU cores have no time for. It teaches clips from text only.
+clips) beside student and teacher, which two CPU cores have no time for. Lessons are those of the teacher: from text,
+first frames, references and source videos. Run again, it goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,23 +29,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.embedded.codecs.fields import NUM_USED
-from engine.embedded.training.examples import ExampleMaker, Pool, stacked
 from engine.embedded.training.flow import from_tokens, spare_rows, to_tokens
-from engine.embedded.training.packed import PackedBatch, PackedNetwork
+from engine.embedded.training.fused import fused
+from engine.embedded.training.lesson_source import LessonSource, random_of
+from engine.embedded.training.lessons import Lesson
+from engine.embedded.training.packed import PackedNetwork
+from engine.embedded.training.plan import MIXED, Course
 from engine.embedded.training.start import SIZE, new_model
-from engine.embedded.training.state import TrainingState
-from engine.embedded.world.canvas import native
-from engine.model.stream import ItemShape
+from engine.embedded.training.state import FACTS, TrainingState
 from engine.samplers.base import sigma_grid
-from hhray.geometry import LatentGrid, Ratio
 from hhray.model_size import ModelSize
 from hhray.served_model import DISTILLED_STEPS
 
 HELD = {"final_linear_video.weight": spare_rows()}
 LEVELS = sigma_grid(DISTILLED_STEPS)
 SUBSTEPS = 2  # of the teacher from one level to the next
-STEPS, BATCH, NUM_LATENTS = 400, 8, 20
-RATE, WARM_UP = 3e-4, 20
+COURSE = Course(360, 8, 20, begun=0.08, referring=0.08, editing=0.12, ratios=MIXED)
+FRESH = 0.5
+RATE, WARM_UP, LOWEST = 3e-4, 20, 0.05
 AUDIO_WEIGHT = 0.5
 SEED = 8
 
@@ -70,9 +74,9 @@ class Distiller:
     """A teacher that stays, and a student that begins as its copy."""
 
     def __init__(
-        self, weights: dict[str, Tensor], seed: int = SEED, size: ModelSize = SIZE, batch: int = BATCH
+        self, weights: dict[str, Tensor], seed: int = SEED, size: ModelSize = SIZE, course: Course = COURSE
     ) -> None:
-        self.seed, self.batch = seed, batch
+        self.seed, self.course = seed, course
         self.teacher, self.student, self.averaged = (new_model(0, size) for _ in range(3))
         for model in (self.teacher, self.student, self.averaged):
             _put(model, weights)
@@ -80,56 +84,82 @@ class Distiller:
             PackedNetwork(model) for model in (self.teacher, self.student, self.averaged)
         )
         self.state = TrainingState(self.student, HELD)
-        self._pool = Pool(ExampleMaker(native(Ratio.R16_9)), NUM_LATENTS, 4000)
+        self.state.begin(weights)
+        self._lessons = LessonSource(FRESH)
 
     def step(self) -> dict[str, float]:
         """One step; its losses."""
         index = self.state.step
-        random = np.random.default_rng([self.seed, index])
+        random = random_of(self.seed, index)
+        lesson = self._lessons.take(self.course, random)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        examples = self._pool.take(random, self.batch, self.batch // 2)
-        text = stacked([one.text for one in examples])
         level = int(random.integers(DISTILLED_STEPS))
-        start = self._start(examples[0].video.shape, examples[0].audio.shape, generator)
         with torch.no_grad():
-            here = self._sampled(start, text, level, generator)
-            target = self._target(here, text, level)
-        clean = _clean(self.student_network, here, text)
+            here = self._sampled(lesson, level, generator)
+            target = self._target(here, lesson, level)
+        clean = _clean(self.student_network, here, lesson)
         scale = 1 / LEVELS[level] ** 2
-        video = scale * (clean.video - target.video)[:, :NUM_USED].square().mean()
-        audio = scale * (clean.audio - target.audio).square().mean()
+        video = scale * (lesson.video_weight * (clean.video - target.video)[:, :NUM_USED].square()).mean()
+        audio = scale * (lesson.audio_weight * (clean.audio - target.audio).square()).mean()
         torch.autograd.backward(video + AUDIO_WEIGHT * audio)
         norm = self.state.update(self._rate(index))
         _put(self.averaged, self.state.average)
-        return {"step": index + 1, "level": level, "video": video.item(), "audio": audio.item(), "gradient": norm}
+        return {
+            "step": index + 1,
+            "clips": lesson.batch.size,
+            "level": level,
+            "video": video.item(),
+            "audio": audio.item(),
+            "gradient": norm,
+        }
+
+    def save(self, folder: Path) -> None:
+        """The state, to be taken up again, in `folder`/student; and the averaged student itself."""
+        (folder / "student").mkdir(exist_ok=True)
+        self.state.save(folder / "student", {"seed": self.seed})
+        save_file(self.state.average, folder / "student.safetensors")
+
+    def take_up(self, folder: Path) -> None:
+        """Go on from what `save` left there, if anything."""
+        if (folder / "student" / FACTS).exists():
+            self.state.load(folder / "student")
+            _put(self.averaged, self.state.average)
 
     def _rate(self, index: int) -> float:
-        return RATE * min(1.0, (index + 1) / WARM_UP, max(0.05, 2 * (1 - index / STEPS)))
+        return RATE * min(1.0, (index + 1) / WARM_UP, max(LOWEST, 2 * (1 - index / self.course.steps)))
 
-    def _start(self, video: tuple[int, ...], audio: tuple[int, ...], generator: torch.Generator) -> Pair:
-        return Pair(*(torch.randn(self.batch, *shape, generator=generator) for shape in (video, audio)))
-
-    def _sampled(self, start: Pair, text: Tensor, level: int, generator: torch.Generator) -> Pair:
-        """The student's latents at a level, from pure noise on."""
-        here = start
+    def _sampled(self, lesson: Lesson, level: int, generator: torch.Generator) -> Pair:
+        """The student's latents at a level, from pure noise on; what is given stays as it is."""
+        like = lesson.noised
+        here = given(lesson, Pair(*(torch.randn(one.shape, generator=generator) for one in (like.video, like.audio))))
         for index in range(level):
-            here = _clean(self.student_network, here, text).renoised(LEVELS[index + 1], generator)
+            clean = _clean(self.student_network, here, lesson)
+            here = given(lesson, clean.renoised(LEVELS[index + 1], generator))
         return here
 
-    def _target(self, here: Pair, text: Tensor, level: int) -> Pair:
+    def _target(self, here: Pair, lesson: Lesson, level: int) -> Pair:
         """Where the averaged student thinks the teacher's way from here leads; at the last level the way's end."""
         end = LEVELS[level + 1]
         width = (LEVELS[level] - end) / SUBSTEPS
         for step in range(SUBSTEPS):
             now = LEVELS[level] - step * width
-            here = here.towards(_clean(self.teacher_network, here, text), width / now)
-        return here if end == 0 else _clean(self.averaged_network, here, text)
+            here = given(lesson, here.towards(_clean(self.teacher_network, here, lesson), width / now))
+        return here if end == 0 else _clean(self.averaged_network, here, lesson)
 
 
-def _clean(network: PackedNetwork, here: Pair, text: Tensor) -> Pair:
+def given(lesson: Lesson, here: Pair) -> Pair:
+    """These latents, but for a first frame and sound that are given."""
+    given = lesson.noised
+    return Pair(
+        torch.where(lesson.video_weight > 0, here.video, given.video),
+        torch.where(lesson.audio_weight > 0, here.audio, given.audio),
+    )
+
+
+def _clean(network: PackedNetwork, here: Pair, lesson: Lesson) -> Pair:
     """What the network takes for the clean latents."""
-    shape = ItemShape(LatentGrid(*here.video.shape[2:]), here.audio.shape[1], text.shape[1])
-    video, audio = network(PackedBatch(shape, (to_tokens(here.video), here.audio, text)))
+    batch = replace(lesson.batch, parts=(to_tokens(here.video), here.audio, *lesson.batch.parts[2:]))
+    video, audio, *_ = network(batch)
     return Pair(from_tokens(video, here.video), audio)
 
 
@@ -139,22 +169,40 @@ def _put(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
         weight.copy_(weights[name])
 
 
+def distil(distiller: Distiller, folder: Path, until: float) -> None:
+    """Take steps until the course is done or the clock `time.monotonic` says `until`; what was learned is kept."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    steps = distiller.course.steps
+    with (
+        Progress(*columns, console=Console(stderr=True)) as bar,
+        (folder / "distilled.jsonl").open("a", encoding="utf-8") as log,
+    ):
+        task = bar.add_task("distilling", total=steps, completed=distiller.state.step)
+        try:
+            while distiller.state.step < steps and time.monotonic() < until:
+                begun = time.monotonic()
+                seen = distiller.step()
+                log.write(json.dumps({**seen, "seconds": round(time.monotonic() - begun, 3)}) + "\n")
+                log.flush()
+                bar.update(task, advance=1, description=f"video {seen['video']:.3f} audio {seen['audio']:.3f}")
+        finally:
+            distiller.save(folder)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Distil FOLDER/teacher.safetensors to FOLDER/student.safetensors."""
     parser = argparse.ArgumentParser(prog="python -m engine.embedded.training.distil", description=__doc__)
     parser.add_argument("--to", type=Path, required=True, help="folder of the run, with teacher.safetensors")
-    parser.add_argument("--minutes", type=float, default=600.0, help="stop after this time")
-    parser.add_argument("--seed", type=int, default=SEED, help="of scenes and noise")
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop after this time; run again to go on")
+    parser.add_argument("--seed", type=int, default=SEED, help="of scenes and noise (%(default)s)")
     arguments = parser.parse_args(argv)
     until = time.monotonic() + 60 * arguments.minutes
     distiller = Distiller(load_file(arguments.to / "teacher.safetensors"), arguments.seed)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("distilling", total=STEPS)
-        while distiller.state.step < STEPS and time.monotonic() < until:
-            seen = distiller.step()
-            bar.update(task, advance=1, description=f"video {seen['video']:.3f} audio {seen['audio']:.3f}")
-    save_file(distiller.state.average, arguments.to / "student.safetensors")
+    for model in (distiller.teacher, distiller.student, distiller.averaged):
+        fused(model)
+    distiller.take_up(arguments.to)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was learned is kept
+    distil(distiller, arguments.to, until)
     return 0
 
 

@@ -36,7 +36,8 @@ SHAPES_OF_PICTURES = (Size(160, 160), Size(160, 96), Size(160, 128), Size(96, 16
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
     """A batch, and its targets: velocities of video [B, 48, T, h, w] and audio [B, A, 64]; weights of what counts, of
-    shapes [B, 1, T, 1, 1] and [B, 1, 1]. `noised` is what the batch's first two parts were made of."""
+    shapes [B, 1, T, 1, 1] and [B, 1, 1]. `noised` is what the batch's first two parts were made of:
+    what has no weight is given, and there as it is."""
 
     batch: PackedBatch
     noised: Noised
@@ -124,6 +125,7 @@ def _lesson(
     grid = LatentGrid(*video.shape[2:])
     shape = ItemShape(grid, audio.shape[1], len(examples[0].text), tuple(shapes))
     batch = PackedBatch(shape, (to_tokens(moving), heard, stacked([each.text for each in examples]), *parts))
+    one = replace(one, video=moving, audio=heard)
     return Lesson(batch, one, frames[:, None, :, None, None], (~held).float()[:, None, None], sigma)
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,27 +23,22 @@ from torch import Tensor
 
 from engine.checkpoint.names import VIDEO_FILE
 from engine.embedded import WEIGHTS
-from engine.embedded.codecs.bands import NUM_BANDS, SLOTS
 from engine.embedded.codecs.fields import NUM_USED
 from engine.embedded.codecs.video import SpriteVideoCodec
-from engine.embedded.training.examples import ExampleMaker, Pool
 from engine.embedded.training.flow import from_tokens, spare_rows
-from engine.embedded.training.lessons import Lesson, begun, editing, plain, referring
+from engine.embedded.training.fused import fused
+from engine.embedded.training.lesson_source import LessonSource, random_of
+from engine.embedded.training.lessons import Lesson
 from engine.embedded.training.packed import PackedNetwork
 from engine.embedded.training.pictures import save_pictures
-from engine.embedded.training.plan import PLANS, Course, Plan
+from engine.embedded.training.plan import PLANS, Plan
 from engine.embedded.training.start import SIZE, new_model
 from engine.embedded.training.state import FACTS, TrainingState
-from engine.embedded.world.canvas import native
-from hhray.geometry import Ratio
 from hhray.model_size import ModelSize
 
 HELD = {"final_linear_video.weight": spare_rows()}
 AUDIO_WEIGHT = 0.5
-CLICKS = slice(NUM_BANDS, NUM_BANDS + SLOTS)
-CLICK_WEIGHT = 4.0  # there are few, and they are short
 LEAST_LEVEL = 0.4  # below it errors count no more than there
-POOL = 12_000
 SAVE_SECONDS = 240.0
 
 
@@ -56,12 +50,12 @@ class Teacher:
         self.model = new_model(seed, size).to(self.device)
         self.network = PackedNetwork(self.model)
         self.state = TrainingState(self.model, HELD)
-        self._pools: dict[tuple[Ratio, int, bool, bool], Pool] = {}
+        self._lessons = LessonSource(plan.fresh)
 
     def step(self) -> dict[str, float]:
         """One step; its losses."""
         index = self.state.step
-        lesson = self._lesson(self.plan.course(index), index).to(self.device)
+        lesson = self._lessons.take(self.plan.course(index), random_of(self.seed, index)).to(self.device)
         video, audio = losses(self.network, lesson)
         torch.autograd.backward(video + AUDIO_WEIGHT * audio)
         norm = self.state.update(self.plan.rate_at(index))
@@ -73,24 +67,6 @@ class Teacher:
             "gradient": norm,
         }
 
-    def _lesson(self, course: Course, index: int) -> Lesson:
-        random = np.random.default_rng([self.seed, index])
-        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        ratio = course.ratios[int(random.integers(len(course.ratios)))]
-        canvas = native(ratio)
-        kind = str(random.choice(list(course.kinds), p=list(course.kinds.values())))
-        # what begins with a given frame, or is an edit, may begin anywhere: it is seen where
-        wide = kind in ("begun", "editing")
-        faces = kind != "referring"
-        key = ratio, course.num_latents, wide, faces
-        if key not in self._pools:
-            self._pools[key] = Pool(ExampleMaker(canvas, wide=wide, faces=faces), course.num_latents, POOL)
-        examples = self._pools[key].take(random, course.batch, round(self.plan.fresh * course.batch))
-        if kind == "editing":  # twice the tokens: half the clips
-            return editing(examples[: max(1, course.batch // 2)], canvas, random, generator)
-        lessons = {"plain": plain, "begun": begun, "referring": referring}
-        return lessons[kind](examples, random, generator)
-
 
 def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:
     """Mean squared errors of clean latents that count, of video and of audio, weighted as those of velocities are."""
@@ -99,7 +75,6 @@ def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:
     weight = 1 / lesson.sigma.to(audio.device).clamp(min=LEAST_LEVEL).square()[:, None, None]
     wrong = (from_tokens(video, target.video) - target.clean_video)[:, :NUM_USED].square()
     heard = (audio - target.clean_audio).square()
-    heard[..., CLICKS] *= CLICK_WEIGHT
     video_weight = lesson.video_weight * weight[..., None, None]
     return (wrong * video_weight).mean(), (heard * lesson.audio_weight * weight).mean()
 
@@ -160,6 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     arguments.to.mkdir(parents=True, exist_ok=True)
     teacher = Teacher(PLANS[arguments.plan], arguments.seed, arguments.device)
+    fused(teacher.model)
     if (arguments.to / FACTS).exists():
         teacher.state.load(arguments.to)
     elif arguments.start:

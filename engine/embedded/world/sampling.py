@@ -26,6 +26,9 @@ COLOUR_NAMES = tuple(COLOURS)
 HELD_OUT_STEPS = (1, 3, 5)  # odd, so that each shape, colour and motion is held out equally often
 FACE_SHARE, PAIR_SHARE = 0.2, 0.25
 SPREAD = 0.12  # of where things that no picture shows begin, about the middle of where they could
+PHASE_SPREAD = 0.03  # of when in their period: what bounces is dropped, and a click must not be a guess
+OFTEN = {Motion.BOUNCE: 3, Motion.CIRCLE: 2}  # times as often in training as the others, which are learned sooner
+TRAINED_MOTIONS = tuple(motion for motion in MOTIONS for _ in range(OFTEN.get(motion, 1)))
 ROWS = (Lane(bottom=0.5), Lane(top=0.5))
 COLUMNS = (Lane(right=0.5), Lane(left=0.5))
 
@@ -66,11 +69,13 @@ def sample(rng: Generator, *, unseen: bool = False, wide: bool = False) -> Scene
 def sample_thing(rng: Generator, *, unseen: bool = False, wide: bool = False) -> Thing:
     """A thing of a combination that is held out or, without `unseen`, is not."""
     while True:
-        shape, colour, motion = _one(rng, SHAPES), _one(rng, COLOUR_NAMES), _one(rng, MOTIONS)
+        motion = _one(rng, MOTIONS if unseen else TRAINED_MOTIONS)
+        shape, colour = _one(rng, SHAPES), _one(rng, COLOUR_NAMES)
         if held_out(shape, colour, motion) == unseen:
             break
     speed, bulk = _one(rng, tuple(Speed)), _one(rng, tuple(Bulk))
-    return Thing(shape, colour, motion, speed, bulk, _free(rng, wide), _free(rng, wide))
+    spread = PHASE_SPREAD if motion in (Motion.BOUNCE, Motion.CIRCLE) else SPREAD
+    return Thing(shape, colour, motion, speed, bulk, _free(rng, wide, spread), _free(rng, wide))
 
 
 def sample_face(rng: Generator, *, unseen: bool = False, wide: bool = False) -> Face:
@@ -101,9 +106,9 @@ def _pair(rng: Generator, unseen: bool, wide: bool) -> tuple[Thing, ...]:
             return tuple(replace(thing, lane=lane) for thing, lane in zip(pair, lanes, strict=True))
 
 
-def _free(rng: Generator, wide: bool) -> float:
+def _free(rng: Generator, wide: bool, spread: float = SPREAD) -> float:
     share = float(rng.random())
-    return share if wide else 0.5 + SPREAD * (2 * share - 1)
+    return share if wide else 0.5 + spread * (2 * share - 1)
 
 
 def _one(rng: Generator, values: Sequence[Value]) -> Value:

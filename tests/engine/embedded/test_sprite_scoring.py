@@ -20,7 +20,7 @@ from engine.embedded.scoring.tasks import Task, bounces, held_out_tasks, talks
 from engine.embedded.scoring.wilson import Tally
 from engine.embedded.world.motion import contacts
 from engine.embedded.world.sampling import is_held_out
-from engine.embedded.world.scene import Motion, Scene, Thing
+from engine.embedded.world.scene import Motion, Scene, Speed, Thing
 from engine.embedded.world.voice import openness
 from engine.messages import ClipJob
 from engine.samplers.unipc import UniPCSampler
@@ -73,10 +73,11 @@ def test_shuffled_clips_fall_to_chance(tmp_path):
 
 
 def test_clicks_are_shuffled_among_clips_that_bounce(tmp_path):
-    things = [Thing("ball", "red", Motion.BOUNCE, start=start) for start in (0.0, 0.3, 0.6)]
+    things = [Thing("ball", "red", Motion.BOUNCE, speed, start=0.5) for speed in Speed]
     scored = [_labelled(Task("", Scene((thing,)), 0), tmp_path) for thing in things]
     assert str(tally_of(scored)["clicks"]).endswith("3 of 3")
     assert str(control(scored, 1)["clicks"]).endswith("0 of 3")
+    assert control([scored[0]] * 3, 1).get("clicks") is None  # of one speed: they click alike
 
 
 def test_a_maker_of_other_things_is_found(tmp_path):

@@ -15,7 +15,7 @@ from engine.checkpoint.names import VIDEO_FILE
 from engine.denoiser import ClipInput, Denoiser
 from engine.embedded import WEIGHTS
 from engine.embedded.meaning import Wish, figure_name, meaning
-from engine.embedded.training.distil import LEVELS, Distiller
+from engine.embedded.training.distil import LEVELS, Distiller, Pair, distil, given
 from engine.embedded.training.examples import ExampleMaker, Pool
 from engine.embedded.training.flow import from_tokens, levels, noised, spare_rows, to_tokens
 from engine.embedded.training.lessons import begun, editing, plain, referring
@@ -154,15 +154,33 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
         Teacher(plan, 1, size=SIZE).state.begin(load_file(tmp_path / "teacher.safetensors"))
 
 
-def test_a_student_moves_towards_what_its_teacher_leads_to():
+def test_a_student_moves_towards_what_its_teacher_leads_to(tmp_path):
     weights = dict(speaking(2).to(torch.bfloat16).named_parameters())
-    distiller = Distiller({name: one.detach().float() for name, one in weights.items()}, size=SMALL, batch=2)
-    seen = distiller.step()
-    assert seen["video"] > 0
+    begun_with = {name: one.detach().float() for name, one in weights.items()}
+    course = Course(3, 2, 2, begun=0.4, referring=0.3, editing=0.3)
+    distiller = Distiller(begun_with, size=SMALL, course=course)
+    distil(distiller, tmp_path, float("inf"))
+    seen = [json.loads(line) for line in (tmp_path / "distilled.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in seen] == [1, 2, 3]
+    assert all(one["video"] > 0 for one in seen)
     teacher, student = (dict(model.named_parameters()) for model in (distiller.teacher, distiller.student))
     assert all(torch.equal(teacher[name], weights[name]) for name in weights)
     assert any(not torch.equal(student[name], weights[name]) for name in weights)
     assert len(LEVELS) == 9
+    again = Distiller(begun_with, size=SMALL, course=course)
+    again.take_up(tmp_path)
+    assert again.state.step == 3
+    assert torch.equal(again.averaged.adapter.audio_embedder.bias, distiller.averaged.adapter.audio_embedder.bias)
+
+
+def test_what_is_given_stays_as_it_is_while_a_student_samples(examples):
+    lesson = begun(examples[:2], np.random.default_rng(1), torch.Generator().manual_seed(1))
+    noise = Pair(torch.randn(lesson.noised.video.shape), torch.randn(lesson.noised.audio.shape))
+    kept = given(lesson, noise)
+    assert torch.equal(kept.video[:, :, :1], lesson.noised.video[:, :, :1])
+    assert torch.equal(kept.video[:, :, 1:], noise.video[:, :, 1:])
+    assert torch.equal(to_tokens(kept.video)[:, :15], lesson.batch.parts[0][:, :15])
+    assert torch.equal(kept.audio, noise.audio)
 
 
 def test_the_first_layer_tells_where_a_token_is_and_what_is_asked_for(examples):
