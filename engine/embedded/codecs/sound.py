@@ -41,7 +41,7 @@ CLICK_DECAY = 0.006  # seconds
 RAMP = 10  # slots, from nothing to where a click is
 BLUR = (1.0, 2.0, 3.0, 2.0, 1.0)  # over slots, before the highest is sought
 BLURRED = 1 - 8 / 9 / RAMP  # what is left of a ramp's height
-APART = 6  # slots: of clicks that are nearer, the louder one is heard
+APART = 9  # slots: of clicks that are nearer, the louder one is heard
 LEAST = 2.0  # latent, of a click
 SEED = 52
 
