@@ -79,6 +79,12 @@ def _groups() -> tuple[Group, ...]:
 
 GROUPS = _groups()
 _BY_NAME = {group.name: group for group in GROUPS}
+# Where a change is said once more, as things are asked for: the transformer then need not learn colours twice.
+_REPEATED = (
+    ("new colour", FIRST_THING, "colour"),
+    ("new colour", BEHIND, "face"),
+    ("new background", BEHIND, "background"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,17 @@ def meaning(wish: Wish) -> NDArray[np.float32]:
     features = empty()
     for (token, name), index in choices(wish).items():
         features[token, _BY_NAME[name].start + index] = ON
+    return with_changes(features)
+
+
+def with_changes(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features [4, 64] in which a change is also said of the first thing, the face and the background; changed in
+    place."""
+    for name, token, group in _REPEATED:
+        change, place = _BY_NAME[name], _BY_NAME[group].start
+        features[token, place : place + len(change.values)] += features[
+            CHANGE, change.start : change.start + len(change.values)
+        ]
     return features
 
 

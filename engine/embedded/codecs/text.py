@@ -21,7 +21,17 @@ from torch import Tensor
 
 from engine.embedded.codecs.text_network import HEAD_WIDTH, HEADS, NUM_OUTPUTS, TextNetwork
 from engine.embedded.codecs.text_reading import read
-from engine.embedded.meaning import BEHIND, CHANGE, FIRST_THING, LANES, ON, SECOND_THING, empty, figure_name
+from engine.embedded.meaning import (
+    BEHIND,
+    CHANGE,
+    FIRST_THING,
+    LANES,
+    ON,
+    SECOND_THING,
+    empty,
+    figure_name,
+    with_changes,
+)
 from hhray.errors import ConfigError
 
 FILE = "text.safetensors"
@@ -123,10 +133,10 @@ def features(logits: Tensor, allowed: Tensor) -> Tensor:
     likely = shares.masked_fill(~allowed, -torch.inf).logsumexp(-1).sum(-1)
     chosen = allowed[int(likely.argmax())]
     values = (SHARPNESS * logits).masked_fill(~chosen, -torch.inf).softmax(-1)
-    result = torch.from_numpy(empty())
-    for (token, group), value in zip(HEADS, values, strict=True):
+    result = empty()
+    for (token, group), value in zip(HEADS, values.numpy(), strict=True):
         result[token, group.start : group.start + len(group.values)] = ON * value[1 : 1 + len(group.values)]
-    return result
+    return torch.from_numpy(with_changes(result))
 
 
 @contextmanager
