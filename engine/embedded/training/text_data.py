@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.embedded.codecs.text import features, padded, patterns
 from engine.embedded.codecs.text_network import HEADS, TextNetwork
 from engine.embedded.codecs.text_reading import read
-from engine.embedded.meaning import ON, Wish, choices
+from engine.embedded.meaning import CHANGE, NAMES, ON, Wish, choices
 from engine.embedded.scoring.wilson import Tally
 from engine.embedded.training.handwriting import typed
 from engine.embedded.wishes import ask
@@ -73,11 +73,13 @@ def accuracy(network: TextNetwork, count: int, seed: int, *, unseen: bool, noisy
 
 
 def found_outputs(said: Tensor) -> list[int]:
-    """The output of each head that features [4, 64] tell of."""
+    """The output of each head that features [4, 64] tell of; where there is a change, other tokens but repeat it."""
     outputs = []
+    changed = float(said[CHANGE, NAMES:].max()) >= ON / 4
     for token, group in HEADS:
         channels = said[token, group.start : group.start + len(group.values)]
-        outputs.append(int(channels.argmax()) + 1 if float(channels.max()) >= ON / 4 else 0)
+        told = float(channels.max()) >= ON / 4 and (token == CHANGE or not changed)
+        outputs.append(int(channels.argmax()) + 1 if told else 0)
     return outputs
 
 
