@@ -65,8 +65,8 @@ PLANS = {
     "cpu": Plan(
         (
             Course(300, 16, 8),
-            Course(4300, 10, 20, begun=0.06, referring=0.08, editing=0.2),
-            Course(1200, 10, 20, begun=0.08, referring=0.1, editing=0.15, ratios=MIXED),
+            Course(3900, 10, 20, begun=0.06, referring=0.08, editing=0.2),
+            Course(1200, 10, 20, begun=0.06, referring=0.08, editing=0.2, ratios=MIXED),
         )
     ),
     "gpu": Plan(
