@@ -15,6 +15,9 @@ import psutil
 import pytest
 
 from deployment.local_server import TAG_VARIABLE
+from engine.embedded.scoring.clip_file import watch
+from engine.embedded.scoring.judge import look
+from engine.embedded.world.scene import Motion
 from hhray.tasks import Stage
 from server_process import MODEL, wait_for
 
@@ -55,6 +58,8 @@ def test_the_demo_makes_a_clip_tells_about_it_and_leaves_no_process(
     with av.open(str(out)) as container:
         assert container.duration == 3_000_000
         assert container.streams.video[0].frames == 75
+    (ball,) = look(watch(out)).things[:1]
+    assert (ball.colour, ball.shape, ball.motion) == ("red", "ball", Motion.RIGHT)  # what the demo's own prompt says
     assert tagged() - before == set()
 
 

@@ -20,6 +20,7 @@ from engine.embedded.training.examples import Example, stacked
 from engine.embedded.training.flow import Noised, levels, noised, to_tokens
 from engine.embedded.training.packed import PackedBatch
 from engine.embedded.world.canvas import Canvas
+from engine.embedded.world.grammar import understood
 from engine.embedded.world.palette import BACKGROUNDS, COLOURS
 from engine.embedded.world.scene import Bulk, Motion, Scene, Thing
 from engine.embedded.world.shapes import OUTLINES
@@ -60,9 +61,10 @@ def plain(examples: Sequence[Example], random: Random, generator: Generator) -> 
     return _lesson(examples, [], [], generator, sounded=sounded)
 
 
-def begun(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:  # noqa: ARG001 - as the others
-    """Clips that begin with a given frame."""
-    return _lesson(examples, [], [], generator, begins=True)
+def begun(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:
+    """Clips that begin with a given frame, which is right where the prompt does not say a size or a background."""
+    told = [replace(one, text=meaning(Wish(_half_said(one.scene, random)))) for one in examples]
+    return _lesson(told, [], [], generator, begins=True)
 
 
 def referring(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:
@@ -134,6 +136,13 @@ def _misread(clean: Tensor, generator: Generator) -> Tensor:
     noise = CODEC_ERROR * torch.randn(clean.shape, generator=generator)
     noise[:, NUM_USED:] = 0
     return clean + noise
+
+
+def _half_said(scene: Scene, random: Random) -> Scene:
+    """With the usual values for some of what a picture shows; it does not show how fast things are."""
+    usual = understood(scene, random)
+    things = tuple(replace(now, bulk=one.bulk) for now, one in zip(scene.things, usual.things, strict=True))
+    return replace(scene, things=things, background=usual.background)
 
 
 def _figures(scene: Scene, count: int, random: Random) -> tuple[tuple[int, ...], tuple[Thing, ...]]:

@@ -66,7 +66,7 @@ PLANS = {
         (
             Course(300, 16, 8),
             Course(3900, 10, 20, begun=0.06, referring=0.08, editing=0.2),
-            Course(1200, 10, 20, begun=0.06, referring=0.08, editing=0.2, ratios=MIXED),
+            Course(1400, 10, 20, begun=0.16, referring=0.08, editing=0.16, ratios=MIXED),
         )
     ),
     "gpu": Plan(
