@@ -20,7 +20,7 @@ from engine.embedded.training.examples import Example, stacked
 from engine.embedded.training.flow import Noised, levels, noised, to_tokens
 from engine.embedded.training.packed import PackedBatch
 from engine.embedded.world.canvas import Canvas
-from engine.embedded.world.grammar import understood
+from engine.embedded.world.grammar import USUAL_BACKGROUND
 from engine.embedded.world.palette import BACKGROUNDS, COLOURS
 from engine.embedded.world.scene import Bulk, Motion, Scene, Thing
 from engine.embedded.world.shapes import OUTLINES
@@ -62,8 +62,8 @@ def plain(examples: Sequence[Example], random: Random, generator: Generator) -> 
 
 
 def begun(examples: Sequence[Example], random: Random, generator: Generator) -> Lesson:
-    """Clips that begin with a given frame, which is right where the prompt does not say a size or a background."""
-    told = [replace(one, text=meaning(Wish(_half_said(one.scene, random)))) for one in examples]
+    """Clips that begin with a given frame, which is right whatever size and background the prompt says."""
+    told = [replace(one, text=meaning(Wish(_missaid(one.scene, random)))) for one in examples]
     return _lesson(told, [], [], generator, begins=True)
 
 
@@ -138,11 +138,11 @@ def _misread(clean: Tensor, generator: Generator) -> Tensor:
     return clean + noise
 
 
-def _half_said(scene: Scene, random: Random) -> Scene:
-    """With the usual values for some of what a picture shows; it does not show how fast things are."""
-    usual = understood(scene, random)
-    things = tuple(replace(now, bulk=one.bulk) for now, one in zip(scene.things, usual.things, strict=True))
-    return replace(scene, things=things, background=usual.background)
+def _missaid(scene: Scene, random: Random) -> Scene:
+    """With other sizes and another background: what a prompt leaves out its encoder takes for usual, and the picture
+    shows what it is. It does not show how fast things are."""
+    things = tuple(replace(thing, bulk=tuple(Bulk)[int(random.integers(len(Bulk)))]) for thing in scene.things)
+    return replace(scene, things=things, background=str(random.choice([USUAL_BACKGROUND, *BACKGROUNDS])))
 
 
 def _figures(scene: Scene, count: int, random: Random) -> tuple[tuple[int, ...], tuple[Thing, ...]]:
