@@ -133,7 +133,8 @@ class Denoiser:
     def resplit(self, batch: Batch, link: Link, layout: ParallelLayout | None = None) -> None:
         """Go on with `batch` on the ranks of `link`, in `layout` or the cheapest; between any two steps.
 
-        All ranks must do so alike. Every rank has the whole latents and the solvers' state, so nothing moves and the clips stay the same.
+        All ranks must do so alike. Every rank has the whole latents and the solvers' state, so nothing moves, and the
+        clips stay the same.
 
         Raises:
             ConfigError: the layout does not fit the ranks or the heads.

@@ -1,4 +1,4 @@
-"""Bytes by doing: every exchange of a forward pass on meta tensors, for any shape and size, without weights or peers."""
+"""Bytes by doing: every exchange of a forward pass on meta tensors, for any shape and size, without weights."""
 
 from __future__ import annotations
 
