@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from engine.exchange.cost import layer_plans, output_values
-from engine.exchange.layer import LayerExchange
+from engine.exchange.layer import Kernel, LayerExchange
 from engine.exchange.link import Link
 from engine.layout import ParallelLayout
-from engine.local_attention import LocalRule
+from engine.local_attention import LocalRule, attend_blocks
 from engine.model.dit import Attention
 from engine.model.stream import TokenStream
 from hhray.model_size import ModelSize
@@ -35,12 +35,13 @@ class Exchange:
         link: Link,
         rule: LocalRule | None = None,
         layout: ParallelLayout | None = None,
+        kernel: Kernel = attend_blocks,
     ) -> None:
         self.link = link
         plans = layer_plans(stream, size, link.world_size, rule, layout)
         self.layouts = tuple(plan.layout for plan in plans)
         self.layer_bytes, self.output_bytes = [0] * size.num_layers, 0
-        kinds = {id(plan): LayerExchange(plan, link) for plan in plans}
+        kinds = {id(plan): LayerExchange(plan, link, kernel) for plan in plans}
         self.attentions: tuple[Attention, ...] = tuple(
             partial(self._counted, layer, kinds[id(plan)]) for layer, plan in enumerate(plans)
         )
