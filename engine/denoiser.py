@@ -104,6 +104,7 @@ class Denoiser:
     ) -> None:
         self.model, self.sampler, self.style, self.local = model, sampler, style, local
         self.predicts_clean = predicts_clean
+        self.rank, self.world_size = rank, world_size
         self.link, self.layout = GroupLink(rank, world_size), layout
 
     def start(self, clips: Sequence[ClipInput]) -> Batch:
