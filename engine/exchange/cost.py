@@ -12,6 +12,8 @@ one all others wait for.
 
 from __future__ import annotations
 
+import functools
+
 from engine.exchange.plan import LayerPlan, layer_plan
 from engine.layout import ParallelLayout, possible_layouts
 from engine.local_attention import LocalRule
@@ -39,6 +41,7 @@ def busiest_rank_bytes(plan: LayerPlan, size: ModelSize, element_bytes: int) -> 
     return max(layer_bytes(plan, size, rank, element_bytes) for rank in range(plan.layout.num_ranks))
 
 
+@functools.lru_cache(maxsize=128)
 def cheapest_layout(stream: TokenStream, size: ModelSize, num_ranks: int, window: int | None) -> ParallelLayout:
     """The layout whose busiest rank sends least in layers that see `window` frames to either side (None: everything).
 
