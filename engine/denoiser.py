@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from engine.exchange import Exchange
+from engine.branch import Branch, split_branch
+from engine.exchange import GroupLink, Link
+from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule
-from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
-from engine.model.dit import Attention, AudioVideoTransformer
+from engine.model.coordinates import CoordinateStyle
+from engine.model.dit import AudioVideoTransformer
 from engine.model.patch import patchify, unpatchify
-from engine.model.stream import ItemShape, Run, TokenStream
+from engine.model.stream import ItemShape, TokenStream
 from engine.samplers.base import Draw, Sampler, Solver
 from engine.segments import Segment
 from hhray.errors import EngineFault
@@ -54,18 +55,6 @@ class ClipInput:
         return ItemShape(self.grid, self.audio_latents, len(text), tuple(segment.shape for segment in self.conditions))
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """One forward pass a step: the batch with one text for each clip, and this rank's slice of its stream."""
-
-    texts: tuple[Tensor, ...]
-    stream: TokenStream
-    runs: tuple[Run, ...]
-    rotary: tuple[Tensor, Tensor]
-    exchange: Exchange
-    attentions: tuple[Attention, ...]
-
-
 @dataclass(slots=True)
 class Batch:
     """A batch on its way: whole latents of every clip, their solvers, its forward passes, and the next step.
@@ -79,11 +68,12 @@ class Batch:
     videos: list[Tensor] = field(default_factory=list)  # float32 [48, T, h, w]
     audios: list[Tensor] = field(default_factory=list)  # float32 [A, 64]
     next_step: int = 0
+    bytes_sent_before: int = 0  # in splits that are no more
 
     @property
     def bytes_sent(self) -> int:
         """Bytes this rank has sent to others for the batch."""
-        return sum(branch.exchange.bytes_sent for branch in self.branches)
+        return self.bytes_sent_before + sum(branch.exchange.bytes_sent for branch in self.branches)
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -96,7 +86,8 @@ class Batch:
 class Denoiser:
     """One rank's part of the denoising; all ranks must make the same calls with the same inputs.
 
-    The network says velocities v, or with `predicts_clean` the clean latents x - sigma v.
+    The network says velocities v, or with `predicts_clean` the clean latents x - sigma v. Batches are split as `layout`
+    says, or in the way that moves the fewest bytes.
     """
 
     def __init__(
@@ -109,23 +100,26 @@ class Denoiser:
         local: LocalRule | None = None,
         *,
         predicts_clean: bool = False,
+        layout: ParallelLayout | None = None,
     ) -> None:
         self.model, self.sampler, self.style, self.local = model, sampler, style, local
         self.predicts_clean = predicts_clean
         self.rank, self.world_size = rank, world_size
+        self.link, self.layout = GroupLink(rank, world_size), layout
 
     def start(self, clips: Sequence[ClipInput]) -> Batch:
         """Positions, and initial noise: audio first, then video, as the published weights' own pipeline draws.
 
         Raises:
             EngineFault: the sampler guides, and a clip has no negative text.
+            ConfigError: the layout does not fit the ranks or the heads.
         """
-        branches = [self._branch(clips, [clip.text for clip in clips])]
+        branches = [self._branch(clips, [clip.text for clip in clips], self.link, self.layout)]
         if self.sampler.guidance(0) is not None:
             negatives = [clip.negative_text for clip in clips if clip.negative_text is not None]
             if len(negatives) < len(clips):
                 raise EngineFault("this sampler guides away from a negative text, and a clip has none; give it one")
-            branches.append(self._branch(clips, negatives))
+            branches.append(self._branch(clips, negatives, self.link, self.layout))
         solvers = tuple((self.sampler.solver(), self.sampler.solver()) for _ in clips)
         batch = Batch(tuple(clips), tuple(branches), solvers)
         for clip in clips:
@@ -136,6 +130,18 @@ class Denoiser:
             batch.videos.append(clip.draw(shape) if clip.video is None else clip.video.clone())
         self._hold(batch)
         return batch
+
+    def resplit(self, batch: Batch, link: Link, layout: ParallelLayout | None = None) -> None:
+        """Go on with `batch` on the ranks of `link`, in `layout` or the cheapest; between any two steps.
+
+        All ranks must do so alike. Every rank has the whole latents and the solvers' state, so nothing moves, and the
+        clips stay the same.
+
+        Raises:
+            ConfigError: the layout does not fit the ranks or the heads.
+        """
+        branches = tuple(self._branch(batch.clips, branch.texts, link, layout) for branch in batch.branches)
+        batch.bytes_sent_before, batch.branches = batch.bytes_sent, branches
 
     def step(self, batch: Batch, index: int) -> None:
         """Take denoising step `index`.
@@ -171,8 +177,8 @@ class Denoiser:
         ]
 
     def _forward(self, batch: Batch, branch: Branch) -> list[tuple[Tensor, Tensor]]:
-        outputs = self.model(slice_inputs(batch, branch), branch.runs, branch.rotary, branch.attentions)
-        flat = branch.exchange.gather(outputs)
+        outputs = self.model(slice_inputs(batch, branch), branch.runs, branch.rotary, branch.exchange.attentions)
+        flat = branch.exchange.gather(outputs, self.model.adapter.rope.bands.device)
         velocities, position, sigma = [], 0, self.sampler.sigmas[batch.next_step]
         for video, audio, clip in zip(batch.videos, batch.audios, batch.clips, strict=True):
             middle, end = position + video.numel(), position + video.numel() + audio.numel()
@@ -184,20 +190,11 @@ class Denoiser:
             position = end
         return velocities
 
-    def _branch(self, clips: Sequence[ClipInput], texts: Sequence[Tensor]) -> Branch:
+    def _branch(
+        self, clips: Sequence[ClipInput], texts: Sequence[Tensor], link: Link, layout: ParallelLayout | None
+    ) -> Branch:
         stream = TokenStream(tuple(clip.shape(text) for clip, text in zip(clips, texts, strict=True)))
-        device = self.model.adapter.rope.bands.device
-        exchange = Exchange(stream, self.model.size, self.rank, self.world_size, device)
-        runs = stream.slice_for(self.rank, self.world_size)
-        return Branch(tuple(texts), stream, runs, self._rotary(stream), exchange, exchange.attentions(self.local))
-
-    def _rotary(self, stream: TokenStream) -> tuple[Tensor, Tensor]:
-        """This slice's rotary tables."""
-        sizes = stream.slice_sizes(self.world_size)
-        begin = sum(sizes[: self.rank])
-        bands = self.model.adapter.rope.bands
-        coordinates = torch.cat([item_coordinates(item, self.style) for item in stream.items])
-        return rotary_tables(coordinates[begin : begin + sizes[self.rank]].to(bands.device), bands)
+        return split_branch(self.model, stream, texts, self.style, self.local, link, layout)
 
     @staticmethod
     def _hold(batch: Batch) -> None:

@@ -3,17 +3,19 @@
 A video query in latent frame f sees the video tokens of frames f - window .. f + window and all audio and text tokens,
 under one softmax over that union. Audio and text queries see everything. Which layers do so is a rule of the forward
 pass, not of the weights.
+
+What a query sees is said once, by `query_blocks`: kernels compute by it, exchanges fetch keys by it, costs count by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.attention import attend_all
+from engine.attention import attend, attend_all
 from engine.model.stream import ItemShape
 from hhray.geometry import LatentGrid
 
@@ -58,6 +60,92 @@ def frame_blocks(num_frames: int, window: int) -> tuple[FrameBlock, ...]:
     return tuple(blocks)
 
 
+@dataclass(frozen=True, slots=True)
+class QueryBlock:
+    """Consecutive queries that see the same keys: those of the ranges `keys`, which are in order and do not touch."""
+
+    queries: range
+    keys: tuple[range, ...]
+
+
+def query_blocks(items: Sequence[ItemShape], held: range, window: int | None) -> tuple[QueryBlock, ...]:
+    """The queries of the stream positions `held`, in order, by the positions they see.
+
+    Args:
+        items: the packed clips of the stream.
+        held: consecutive stream positions, such as a rank's slice.
+        window: latent frames that video sees to either side; None: all of its own clip.
+    """
+    blocks, start = [], 0
+    for item in items:
+        whole = range(start, start + item.num_tokens)
+        if overlap(whole, held):
+            for queries, keys in _seen_in_item(whole, item.grid, window):
+                if own := overlap(queries, held):
+                    blocks.append(QueryBlock(own, joined(keys)))
+        start = whole.stop
+    return tuple(blocks)
+
+
+def _seen_in_item(whole: range, grid: LatentGrid, window: int | None) -> Iterator[tuple[range, list[range]]]:
+    """Queries of an item at the stream positions `whole`, with the keys they see."""
+    blocks = frame_blocks(grid.frames, grid.frames if window is None else window)
+    if len(blocks) == 1:
+        yield whole, [whole]
+        return
+    rest = range(whole.start + grid.num_tokens, whole.stop)
+    for block in blocks:
+        own, seen = (
+            range(whole.start + frames.start * grid.tokens_per_frame, whole.start + frames.stop * grid.tokens_per_frame)
+            for frames in (block.frames, block.seen)
+        )
+        yield own, [seen, rest]
+    yield rest, [whole]
+
+
+def overlap(one: range, other: range) -> range:
+    """What two ranges share; empty if nothing."""
+    start = max(one.start, other.start)
+    return range(start, max(min(one.stop, other.stop), start))
+
+
+def joined(ranges: Iterable[range]) -> tuple[range, ...]:
+    """The union of `ranges`: in order, none empty, none touching the next."""
+    union: list[range] = []
+    for part in sorted((part for part in ranges if part), key=lambda part: part.start):
+        if union and part.start <= union[-1].stop:
+            union[-1] = range(union[-1].start, max(union[-1].stop, part.stop))
+        else:
+            union.append(part)
+    return tuple(union)
+
+
+def attend_blocks(q: Tensor, k: Tensor, v: Tensor, blocks: Sequence[QueryBlock]) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v of each block's queries over the keys it sees.
+
+    Args:
+        q: [s, H, D]; query head n reads key head n // (H / K).
+        k, v: [S, K, D], of the dtype of q.
+        blocks: rows of q, together all of them in order, and the rows of k and v that they see.
+
+    Returns:
+        [s, H, D] in the dtype of q.
+    """
+    if all(block.keys == (block.queries,) for block in blocks):  # packed items: one kernel for all
+        return attend(q, k, v, [len(block.queries) for block in blocks])
+    outputs = []
+    for block in blocks:
+        keys, values = rows_of(k, block.keys), rows_of(v, block.keys)
+        outputs.append(attend_all(rows_of(q, (block.queries,)), keys, values))
+    return torch.cat(outputs)
+
+
+def rows_of(x: Tensor, parts: Sequence[range]) -> Tensor:
+    """The rows of x in `parts`, one after another; no copy where there is but one part."""
+    rows = [x[part.start : part.stop] for part in parts]
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
 def attend_local(q: Tensor, k: Tensor, v: Tensor, items: Sequence[ItemShape], window: int) -> Tensor:
     """Local attention within each item.
 
@@ -70,23 +158,4 @@ def attend_local(q: Tensor, k: Tensor, v: Tensor, items: Sequence[ItemShape], wi
     Returns:
         [S, H, D] in the dtype of q.
     """
-    sizes = [item.num_tokens for item in items]
-    parts = zip(torch.split(q, sizes), torch.split(k, sizes), torch.split(v, sizes), items, strict=True)
-    return torch.cat([_attend_item(q, k, v, item.grid, window) for q, k, v, item in parts])
-
-
-def _attend_item(q: Tensor, k: Tensor, v: Tensor, grid: LatentGrid, window: int) -> Tensor:
-    blocks, video = frame_blocks(grid.frames, window), grid.num_tokens
-    if len(blocks) == 1:
-        return attend_all(q, k, v)
-    outputs = []
-    for block in blocks:
-        own, seen = _tokens(block.frames, grid), _tokens(block.seen, grid)
-        keys, values = (torch.cat([x[seen], x[video:]]) for x in (k, v))
-        outputs.append(attend_all(q[own], keys, values))
-    outputs.append(attend_all(q[video:], k, v))
-    return torch.cat(outputs)
-
-
-def _tokens(frames: range, grid: LatentGrid) -> slice:
-    return slice(frames.start * grid.tokens_per_frame, frames.stop * grid.tokens_per_frame)
+    return attend_blocks(q, k, v, query_blocks(items, range(len(q)), window))

@@ -40,29 +40,42 @@ def golden(golden_folder: Callable[[str], Path]) -> Callable[[str], dict[str, to
 
 @dataclass(frozen=True)
 class RankResult:
-    """What rank_process.py left behind for one rank."""
+    """What a script left behind for one rank."""
 
     tensors: dict[str, torch.Tensor]
     facts: dict[str, Any]
 
 
+RankScript = Callable[[int], list[RankResult]]
+
+
 @pytest.fixture(scope="session")
-def gang(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[RankResult]]:
+def gang(tmp_path_factory: pytest.TempPathFactory) -> RankScript:
     """Results of all ranks of a group of that size; each size runs once a session."""
+    return _once_a_size("rank_process.py", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def layout_gang(tmp_path_factory: pytest.TempPathFactory) -> RankScript:
+    """As `gang`, of ranks that share a forward pass in every layout."""
+    return _once_a_size("layout_ranks.py", tmp_path_factory)
+
+
+def _once_a_size(script: str, tmp_path_factory: pytest.TempPathFactory) -> RankScript:
     results: dict[int, list[RankResult]] = {}
 
     def run(world_size: int) -> list[RankResult]:
         if world_size not in results:
-            results[world_size] = _run_ranks(world_size, tmp_path_factory.mktemp(f"world{world_size}"))
+            results[world_size] = _run_ranks(script, world_size, tmp_path_factory.mktemp(f"world{world_size}"))
         return results[world_size]
 
     return run
 
 
-def _run_ranks(world_size: int, folder: Path) -> list[RankResult]:
+def _run_ranks(file_name: str, world_size: int, folder: Path) -> list[RankResult]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["engine.worker", "torch._dynamo"])  # imports once, not once a rank
-    script = str(HERE / "rank_process.py")
+    script = str(HERE / file_name)
     ranks = []
     for rank in range(world_size):
         arguments = {"RANK": rank, "WORLD_SIZE": world_size, "FOLDER": folder}

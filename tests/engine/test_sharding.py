@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.exchange import Exchange, step_bytes
+from engine.exchange import step_bytes
 from engine.model.stream import ItemShape, TokenStream
-from hhray.errors import ConfigError
 from hhray.geometry import LatentGrid
-from hhray.model_size import ModelSize, preset
+from hhray.model_size import preset
 
 
 def relative_error(value, reference):
@@ -39,16 +38,6 @@ def test_each_rank_counts_exactly_the_bytes_of_the_formula(gang, world_size):
         assert (sum(result.facts["sent_bytes"]) > 0) == (world_size > 1)
 
 
-def test_the_byte_formula_on_numbers_small_enough_to_count_by_hand():
-    size = ModelSize("hand", 3, 1, 8, 4, 2, 4, 8)
-    stream = TokenStream((ItemShape(LatentGrid(1, 2, 4), 3, 2),))  # 2 video + 3 audio + 2 text: slices of 4 and 3
-    # 3 layers x (own tokens x 4 heads x 4 channels out + peer's tokens x 2 heads x 4 back) x 4 bytes, then outputs:
-    # rank 0 holds 2 video and 2 audio tokens, rank 1 one audio and two text tokens
-    assert step_bytes(stream, size, 0, 2, 4) == 3 * (4 * 4 * 4 + 3 * 2 * 4) * 4 + (2 * 192 + 2 * 64) * 4
-    assert step_bytes(stream, size, 1, 2, 4) == 3 * (3 * 4 * 4 + 4 * 2 * 4) * 4 + 64 * 4
-    assert step_bytes(stream, size, 0, 1, 4) == 0
-
-
 def test_reported_steps_carry_the_counted_bytes(gang):
     text_tokens = 2 + 6  # start, end, and the six words of the prompt
     stream = TokenStream((ItemShape(LatentGrid(20, 16, 28), 77, text_tokens),))
@@ -76,9 +65,3 @@ def test_only_rank_zero_writes_the_clip(gang):
     first, second = gang(2)
     assert first.facts["mux"]["num_frames"] == 75
     assert second.facts["mux"] is None
-
-
-def test_heads_that_cannot_be_split_are_refused():
-    stream = TokenStream((ItemShape(LatentGrid(1, 2, 2), 1, 2),))
-    with pytest.raises(ConfigError, match="8 key heads"):
-        Exchange(stream, preset("tiny"), 0, 3, torch.device("cpu"))
