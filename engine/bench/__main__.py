@@ -23,7 +23,7 @@ from engine.bench.report import head, measured_facts
 from engine.bench.tables import print_dry, print_measured
 from engine.bench.workload import workload
 from hhray.console import result_console
-from hhray.errors import HhrayError
+from hhray.errors import ConfigError, HhrayError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     try:
+        if arguments.to:
+            _make(arguments.to)  # before minutes of measuring
         facts = _facts(arguments, command_line(given))
     except HhrayError as error:
         sys.stderr.write(f"engine.bench: {error.message}\n")
@@ -57,9 +59,15 @@ def _facts(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     return {**facts, "dry": False, **measured_facts(options, work, found, name)}
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--to {folder}: it is no folder and cannot be made one: {error}") from error
+
+
 def _keep(facts: dict[str, Any], folder: Path) -> None:
     """NAME.json, and of a measured run NAME-stages.png and NAME-scaling.png."""
-    folder.mkdir(parents=True, exist_ok=True)
     clip = facts["clip"]
     kind = "dry" if facts["dry"] else f"{facts['ranks']}x{facts['device']}"
     name = f"{facts['preset']}-{clip['size']}-{clip['duration']}s-{kind}"

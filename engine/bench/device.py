@@ -27,6 +27,12 @@ def rank_device(kind: str, rank: int) -> torch.device:
     return device
 
 
+def release(device: torch.device) -> None:
+    """Give memory that nobody uses any more back to the GPU: another process, or larger tensors, may need it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def begin_peak(device: torch.device) -> None:
     """Forget what a GPU held before."""
     if device.type == "cuda":

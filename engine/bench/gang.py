@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def measure_on_ranks(options: Options, threads: int) -> list[StageFigures]:
         ranks: list[subprocess.Popen[bytes]] = []
         try:
             ranks += [_started(folder, rank) for rank in range(options.ranks)]
-            _wait(ranks, folder)
+            wait(ranks, folder)
         finally:
             for process in ranks:
                 process.kill()
@@ -51,8 +52,12 @@ def _started(folder: Path, rank: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module
 
 
-def _wait(ranks: list[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Until all have ended well, or one has not: the others would wait for it for half an hour."""
+def wait(ranks: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
+    """Return once all have ended well.
+
+    Raises:
+        EngineFault: one has not; the others would wait for it for half an hour.
+    """
     while True:
         codes = [process.poll() for process in ranks]
         if all(code == 0 for code in codes):

@@ -9,7 +9,7 @@ import torch
 from engine.bench.arguments import Options
 from engine.bench.decoding import AUDIO_DECODE, VIDEO_DECODE, audio_shape, measure_decoder, video_shape
 from engine.bench.denoising import Rank, measure_pass
-from engine.bench.device import rank_device
+from engine.bench.device import rank_device, release
 from engine.bench.figures import StageFigures
 from engine.bench.gang import measure_on_ranks
 from engine.bench.networks import audio_decoder, num_bytes, random_transformer, video_decoder
@@ -53,9 +53,9 @@ def measure(options: Options, work: Workload) -> Measured:
             measure_pass(network, work, one, rank, steps, told.stage(str(one.stage), steps + 1)) for one in work.passes
         ]
         del network
+        release(device)
         decoders, notes = _decoders(told, work, device, steps)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # the first of several ranks needs the room
+    release(device)  # the first of several ranks needs the room
     shared = measure_on_ranks(options, max(1, threads // options.ranks)) if options.ranks > 1 else []
     return Measured(peak, tuple(alone), tuple(shared), tuple(decoders), weight_bytes, parameters, (*work.notes, *notes))
 
@@ -64,6 +64,7 @@ def _peak(told: Told, device: torch.device, dtype: torch.dtype) -> GemmPeak:
     measured = told.stage("matrix products", 1)
     peak = gemm_peak(device, dtype)
     measured()
+    release(device)
     return peak
 
 

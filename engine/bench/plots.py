@@ -30,7 +30,8 @@ def stages_plot(facts: dict[str, Any], path: Path) -> None:
     """A bar a stage, in seconds of one clip; writes the PNG."""
     rows = facts["stages"]
     bars = [Bar(row["stage"], (row["seconds_per_clip"],), f"{row['seconds_per_clip']:.3g} s") for row in rows]
-    _draw(_title(facts, "seconds of a clip by stage, measured"), (), bars, path)
+    ranks = f" on {facts['ranks']} ranks" if facts["ranks"] > 1 else ""
+    _draw(_title(facts, f"seconds of a clip by stage, measured{ranks}"), (), bars, path)
 
 
 def scaling_plot(facts: dict[str, Any], path: Path) -> None:
@@ -44,13 +45,15 @@ def scaling_plot(facts: dict[str, Any], path: Path) -> None:
         )
         for row in facts["projection"]["clips"]
     ]
+    if facts["stages_on_one_rank"]:
+        seconds = sum(row["seconds_per_clip"] for row in facts["stages"])
+        bars.append(Bar(f"{facts['ranks']} ranks, measured", (seconds,), f"{seconds:.3g} s"))
     _draw(_title(facts, "seconds of a clip, projected from one device"), kinds, bars, path)
 
 
 def _title(facts: dict[str, Any], what: str) -> str:
     clip = facts["clip"]
-    ranks = f", {facts['ranks']} ranks" if facts["ranks"] > 1 else ""
-    made = f"{facts['preset']}, {clip['size']}, {clip['duration']} s{ranks}, {facts['machine']['device']}"
+    made = f"{facts['preset']}, {clip['size']}, {clip['duration']} s, {facts['machine']['device']}"
     return printable(f"{what}: {made}")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from engine.bench.measure import Measured
 from engine.bench.projection import PassCost, assumptions, project
 from engine.bench.workload import Workload, pixels
 from engine.weights import compute_dtype
+
+BUSY = 0.5  # of load average beyond our own threads
 
 
 def head(options: Options, work: Workload, command: str) -> dict[str, Any]:
@@ -57,8 +60,19 @@ def measured_facts(options: Options, work: Workload, found: Measured, device: st
         "stages_on_one_rank": [one.row(found.peak, 1) for one in found.alone] if found.shared else [],
         "ratio": _ratio(found, options.ranks),
         "projection": _projection(options, work, found, device),
-        "notes": list(found.notes),
+        "notes": [*found.notes, *_doubts(options)],
     }
+
+
+def _doubts(options: Options) -> Iterator[str]:
+    """What makes the figures of a CPU worse than they look."""
+    if options.device != "cpu":
+        return
+    load, threads = os.getloadavg()[0], torch.get_num_threads()
+    if options.ranks > threads:
+        yield f"{options.ranks} ranks of one thread each were compared with one rank and a peak of {threads} thread(s)"
+    if load > options.ranks * threads + BUSY:
+        yield f"the machine was busy with other work (load {load:.1f}): these are not its figures"
 
 
 def _ratio(found: Measured, ranks: int) -> dict[str, Any] | None:

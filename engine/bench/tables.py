@@ -85,7 +85,7 @@ def _stage_cells(row: dict[str, Any]) -> list[str]:
         "" if share is None else f"{share:.0%}",
         _bytes(row["peak_memory_bytes"]),
         _bytes(row["bytes_exchanged_per_step"]),
-        ", ".join(row["kernels"]),
+        ", ".join(kernel.removeprefix("aten.") for kernel in row["kernels"]),
     ]
 
 
