@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from statistics import median
 
 import pytest
@@ -32,32 +34,19 @@ ALONE = Rank(0, 1, torch.device("cpu"))
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The last line of stdout, read; the folder; stderr."""
+    """The last line of stdout, read, and the folder."""
     folder = tmp_path_factory.mktemp("bench") / "new"
-    with pytest.MonkeyPatch.context() as patch, pytest.MonkeyPatch.context():
+    out = io.StringIO()  # pytest's own fixtures for stdout last one test
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
         patch.setitem(peak.SHAPES, "cpu", ((64, 64, 64), (128, 128, 128)))
         patch.setitem(peak.SECONDS_A_SHAPE, "cpu", 0.0)
-        patch.setattr(sys, "stdout", out := _Text())
         assert main([*ARGV, "--device", "cpu", "--json", "--to", str(folder)]) == 0
-    return json.loads(out.text.splitlines()[-1]), folder
-
-
-class _Text:
-    """A stdout that remembers; pytest's own fixtures for it last one test."""
-
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
+    return json.loads(out.getvalue().splitlines()[-1]), folder
 
 
 def test_the_json_says_what_was_measured_where_and_how(run):
     facts, _ = run
-    assert facts["command"] == "python -m engine.bench " + " ".join([*ARGV, *facts["command"].split()[14:]])
+    assert facts["command"].startswith("python -m engine.bench --preset pico --size 64x32 ")
     assert facts["machine"]["torch"] == torch.__version__
     assert facts["clip"] == {
         "size": "64x32", "duration": 3, "latent_frames": 20, "audio_latents": 77, "text_tokens": 5,
