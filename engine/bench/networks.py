@@ -76,7 +76,9 @@ def audio_decoder(size: ModelSize, device: torch.device) -> Decoder:
         codec = load_sprite_codec("sound", WEIGHTS, size.text_channels) if size.name == EMBEDDED else None
         name = "the embedded codec" if codec else "additive stand-in"
         return Decoder(name, (codec or AdditiveAudioCodec()).decode, torch.device("cpu"), 0)
-    vae = _random_oobleck().to(device, compute_dtype(size) if device.type == "cuda" else torch.float32)
+    dtype = compute_dtype(size) if device.type == "cuda" else torch.float32
+    vae = _random_oobleck()
+    nn.Module.to(vae, device, dtype)  # the library's own `to` warns of what does not concern this codec
     return Decoder("Oobleck", OobleckAudioCodec(vae).decode, device, num_bytes(vae))
 
 

@@ -71,7 +71,7 @@ def _doubts(options: Options) -> Iterator[str]:
     load, threads = os.getloadavg()[0], torch.get_num_threads()
     if options.ranks > threads:
         yield f"{options.ranks} ranks of one thread each were compared with one rank and a peak of {threads} thread(s)"
-    if load > options.ranks * threads + BUSY:
+    if load > max(threads, options.ranks) + BUSY:
         yield f"the machine was busy with other work (load {load:.1f}): these are not its figures"
 
 

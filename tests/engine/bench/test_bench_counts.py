@@ -8,8 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.bench.decoding import turbo_flops
+from engine.bench.figures import StageFigures, of_all_ranks
 from engine.bench.flops import local_pairs, step_flops
 from engine.bench.networks import random_transformer
+from engine.bench.peak import GemmPeak
 from engine.bench.projection import PassCost, project
 from engine.denoiser import ClipInput, Denoiser
 from engine.exchange import step_bytes
@@ -89,3 +91,22 @@ def test_half_the_link_doubles_the_link_time_and_nothing_else():
     assert slow.link_seconds == pytest.approx(2 * fast.link_seconds)
     assert slow.link_seconds > 0
     assert slow.compute_seconds == fast.compute_seconds
+
+
+def figures(device, seconds, bytes_sent):
+    return StageFigures("base", "64x64", 9, 8, seconds, {"gemm": 6_000}, bytes_sent, 100 * bytes_sent, (), device)
+
+
+def test_ranks_are_as_slow_as_the_slowest_in_each_step():
+    both = of_all_ranks([figures("cpu", (1.0, 4.0, 2.0), 5), figures("cpu", (3.0, 1.0, 2.0), 7)])
+    assert both.seconds == (3.0, 4.0, 2.0)
+    assert (both.bytes_sent, both.peak_bytes) == (7, 700)
+    assert both.seconds_per_clip == 8 * 3.0
+
+
+def test_the_share_of_a_peak_is_that_of_one_device_and_only_of_the_kind_it_was_measured_on():
+    peak = GemmPeak(2_000.0, (8, 8, 8), "bfloat16", "cuda")
+    row = figures("cuda", (3.0,), 0).row(peak, 2)
+    assert row["tflops_per_second"] == pytest.approx(1_000 / 1e12)
+    assert row["share_of_gemm_peak"] == pytest.approx(0.5)
+    assert figures("cpu", (3.0,), 0).row(peak, 1)["share_of_gemm_peak"] is None

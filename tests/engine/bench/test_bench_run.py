@@ -12,6 +12,7 @@ from statistics import median
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from engine.bench import peak
 from engine.bench.__main__ import main
@@ -20,6 +21,7 @@ from engine.bench.decoding import audio_shape, measure_decoder
 from engine.bench.denoising import Rank, measure_pass
 from engine.bench.gang import wait
 from engine.bench.networks import Decoder, random_transformer
+from engine.bench.tables import print_measured
 from engine.bench.workload import Workload, workload
 from engine.exchange import step_bytes
 from hhray.errors import EngineFault
@@ -85,6 +87,16 @@ def test_two_ranks_send_the_counted_bytes_and_are_compared_with_one(run):
     assert alone["bytes_exchanged_per_step"] == 0
     assert facts["ratio"]["by_stage"]["base"] == pytest.approx(alone["seconds_per_step"] / shared["seconds_per_step"])
     assert shared["peak_memory_bytes"] < alone["peak_memory_bytes"]
+
+
+def test_the_tables_show_stages_ratio_and_assumptions(run):
+    facts, _ = run
+    print_measured(Console(file=(out := io.StringIO()), width=200), facts)
+    printed = out.getvalue()
+    for row in facts["stages"]:
+        assert row["stage"] in printed
+    assert f"base {facts['ratio']['by_stage']['base']:.2f}" in printed
+    assert all(f"- {line}" in printed for line in facts["projection"]["assumptions"])
 
 
 def test_the_kernel_that_ran_is_told(run):
