@@ -95,9 +95,10 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
     )
 
 
-def command_line(argv: Sequence[str]) -> str:
-    """The command that was given, to be kept with its results."""
-    return " ".join(["python -m engine.bench", *argv])
+def command_line(argv: Sequence[str], to: Path | None) -> str:
+    """The command that was given, to be kept with its results; where they are kept is no matter of theirs."""
+    kept = [word for word in argv if to is None or word not in ("--to", str(to), f"--to={to}")]
+    return " ".join(["python -m engine.bench", *kept])
 
 
 def _check_numbers(arguments: argparse.Namespace) -> None:

@@ -48,7 +48,7 @@ def run(tmp_path_factory):
 
 def test_the_json_says_what_was_measured_where_and_how(run):
     facts, _ = run
-    assert facts["command"].startswith("python -m engine.bench --preset pico --size 64x32 ")
+    assert facts["command"] == " ".join(["python -m engine.bench", *ARGV, "--device cpu --json"])
     assert facts["machine"]["torch"] == torch.__version__
     assert facts["clip"] == {
         "size": "64x32", "duration": 3, "latent_frames": 20, "audio_latents": 77, "text_tokens": 5,
