@@ -1,0 +1,137 @@
+"""The command line of the benchmark, read and checked before anything is built."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hhray.errors import ConfigError
+from hhray.geometry import DURATIONS, PATCH, SPATIAL_STRIDE, Resolution, Size
+from hhray.memory_plan import is_small
+from hhray.model_size import PRESETS, preset
+
+SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+UNIT = SPATIAL_STRIDE * PATCH
+STEPS = 3
+TEXT_TOKENS = 320  # of a typical prompt; the length the published timings were made with is not known
+LINK_GB_PER_SECOND = 450.0  # NVLink 4 of an H100 or H200, one direction
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is to be measured. `size`, WIDTHxHEIGHT, takes the place of `tier` unless empty; `link_gb_per_second` (10^9
+    bytes, one direction) is the projection's; `device` is cpu or cuda."""
+
+    preset: str
+    tier: Resolution
+    size: str
+    duration: int
+    text_tokens: int
+    steps: int
+    device: str
+    ranks: int
+    link_gb_per_second: float
+
+    @property
+    def pixels(self) -> Size | None:
+        """The size asked for, if one was."""
+        return Size(*map(int, self.size.split("x"))) if self.size else None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of `python -m engine.bench`."""
+    made = argparse.ArgumentParser(
+        prog="python -m engine.bench",
+        description="Measure the engine's stages with random weights: seconds, TFLOP/s, memory, bytes exchanged.",
+    )
+    add = made.add_argument
+    add("--preset", default="tiny", choices=sorted(PRESETS), help="network (default: %(default)s)")
+    which = made.add_mutually_exclusive_group()
+    tiers = [tier.value for tier in Resolution]
+    which.add_argument("--tier", default="256P", choices=tiers, help="16:9 clip of this tier (default: %(default)s)")
+    which.add_argument("--size", default="", metavar="WxH", help=f"pixels instead of a tier; multiples of {UNIT}")
+    add("--duration", type=int, default=5, metavar="SECONDS", help="of the clip (default: %(default)s)")
+    add("--text-tokens", type=int, default=TEXT_TOKENS, metavar="N", help="of the prompt (default: %(default)s)")
+    add("--steps", type=int, default=STEPS, metavar="N", help="timed steps of each stage (default: %(default)s)")
+    add("--ranks", type=int, default=1, metavar="N", help="share a clip, and compare with one rank (default: 1)")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
+    link = f"of the projection, one direction (default: {LINK_GB_PER_SECOND:g}, NVLink 4)"
+    add("--link-gbs", type=float, default=LINK_GB_PER_SECOND, metavar="GB/S", help=link)
+    add("--against", choices=["plain"], help="compare the engine's step with the plain path of the same network")
+    add("--dry", action="store_true", help="count FLOPs, bytes and memory; build no network, compute nothing")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--to", type=Path, metavar="FOLDER", help="keep the JSON and the plots (PNG) here")
+    return made
+
+
+def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
+    """The options, on a machine with this many CUDA devices.
+
+    Raises:
+        ConfigError: an option is out of range, or this machine cannot do it; the message says what it can do.
+    """
+    _check_numbers(arguments)
+    if arguments.size:
+        _check_size(arguments.size)
+    if arguments.against:
+        raise ConfigError(
+            f"--against {arguments.against}: the engine's step is the {arguments.against} path, there is no other to "
+            "compare it with; leave the option out"
+        )
+    return Options(
+        preset=arguments.preset,
+        tier=Resolution(arguments.tier),
+        size=arguments.size,
+        duration=arguments.duration,
+        text_tokens=arguments.text_tokens,
+        steps=arguments.steps,
+        device=_device(arguments, cuda_devices),
+        ranks=arguments.ranks,
+        link_gb_per_second=arguments.link_gbs,
+    )
+
+
+def command_line(argv: Sequence[str], to: Path | None) -> str:
+    """The command that was given, to be kept with its results; where they are kept is no matter of theirs."""
+    kept = [word for word in argv if to is None or word not in ("--to", str(to), f"--to={to}")]
+    return " ".join(["python -m engine.bench", *kept])
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    if arguments.duration not in DURATIONS:
+        raise ConfigError(f"--duration {arguments.duration}: give {DURATIONS[0]} to {DURATIONS[-1]} seconds")
+    for option, least in (("text_tokens", 2), ("steps", 1), ("ranks", 1)):
+        if getattr(arguments, option) < least:
+            name = option.replace("_", "-")
+            raise ConfigError(f"--{name} {getattr(arguments, option)}: give {least} or more")
+    if not (math.isfinite(arguments.link_gbs) and arguments.link_gbs > 0):
+        raise ConfigError(f"--link-gbs {arguments.link_gbs}: give the link's 10^9 bytes a second, more than 0")
+
+
+def _check_size(text: str) -> None:
+    found = SIZE.fullmatch(text)
+    if not found or any(int(side) % UNIT for side in found.groups()):
+        raise ConfigError(f"--size {text}: give WIDTHxHEIGHT in multiples of {UNIT} pixels, such as 896x512")
+
+
+def _device(arguments: argparse.Namespace, cuda_devices: int) -> str:
+    device: str = arguments.device
+    if device == "auto":
+        device = "cuda" if cuda_devices else "cpu"
+    if arguments.dry:
+        return device if cuda_devices else "cpu"
+    if device == "cuda" and arguments.ranks > cuda_devices:
+        raise ConfigError(
+            f"{arguments.ranks} rank(s) on cuda need as many GPUs, and there are {cuda_devices} here; use --device cpu "
+            "or fewer --ranks, or --dry, which computes nothing"
+        )
+    if device == "cpu" and arguments.device == "auto" and not is_small(preset(arguments.preset)):
+        raise ConfigError(
+            f"there is no GPU here, and a CPU takes hours for the {arguments.preset} network; count without computing "
+            "by --dry, or ask for it by --device cpu"
+        )
+    return device

@@ -1,0 +1,88 @@
+"""One whole run: the machine's peak, every stage on one rank, the passes on several, and what follows for more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from engine.bench.arguments import Options
+from engine.bench.decoding import AUDIO_DECODE, VIDEO_DECODE, audio_shape, measure_decoder, video_shape
+from engine.bench.denoising import Rank, measure_pass
+from engine.bench.device import rank_device, release
+from engine.bench.figures import StageFigures
+from engine.bench.gang import measure_on_ranks
+from engine.bench.networks import audio_decoder, num_bytes, random_transformer, video_decoder
+from engine.bench.peak import GemmPeak, gemm_peak
+from engine.bench.progress import Told
+from engine.bench.workload import Workload, pixels
+from engine.weights import compute_dtype
+from hhray.errors import ConfigError
+from hhray.geometry import AUDIO_LATENTS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of a run. `alone` are the passes on one rank, `shared` those on several, if that was asked for;
+    `notes` say what was left out."""
+
+    peak: GemmPeak
+    alone: tuple[StageFigures, ...]
+    shared: tuple[StageFigures, ...]
+    decoders: tuple[StageFigures, ...]
+    weight_bytes: int
+    parameters: int
+    notes: tuple[str, ...]
+
+
+def measure(options: Options, work: Workload) -> Measured:
+    """Everything; progress goes to stderr.
+
+    Raises:
+        EngineFault: a rank failed.
+    """
+    device = rank_device(options.device, 0)
+    dtype = compute_dtype(work.size)
+    threads = torch.get_num_threads()
+    with Told() as told:
+        peak = _peak(told, device, dtype)
+        network = random_transformer(work.size, device)
+        weight_bytes, parameters = num_bytes(network), sum(one.numel() for one in network.parameters())
+        steps, rank = options.steps, Rank(0, 1, device)
+        alone = [
+            measure_pass(network, work, one, rank, steps, told.stage(str(one.stage), steps + 1)) for one in work.passes
+        ]
+        del network
+        release(device)
+        decoders, notes = _decoders(told, work, device, steps)
+    release(device)  # the first of several ranks needs the room
+    shared = measure_on_ranks(options, max(1, threads // options.ranks)) if options.ranks > 1 else []
+    return Measured(peak, tuple(alone), tuple(shared), tuple(decoders), weight_bytes, parameters, (*work.notes, *notes))
+
+
+def _peak(told: Told, device: torch.device, dtype: torch.dtype) -> GemmPeak:
+    measured = told.stage("matrix products", 1)
+    peak = gemm_peak(device, dtype)
+    measured()
+    release(device)
+    return peak
+
+
+def _decoders(told: Told, work: Workload, device: torch.device, runs: int) -> tuple[list[StageFigures], list[str]]:
+    """Figures of the decoders that can be had here, and a note for each that cannot."""
+    grid, num_latents = work.decoded, work.audio_latents
+    sound = f"{num_latents / AUDIO_LATENTS_PER_SECOND:g} s"
+    wanted = (
+        (VIDEO_DECODE, str(pixels(grid)), video_decoder, video_shape(grid)),
+        (AUDIO_DECODE, sound, audio_decoder, audio_shape(num_latents)),
+    )
+    found, notes = [], ["text encoding and the writing of the file are not measured"]
+    for stage, size, make, shape in wanted:
+        try:
+            decoder = make(work.size, device)
+        except ConfigError as error:
+            notes.append(f"no {stage}: {error.message}")
+            continue
+        on_run = told.stage(stage, runs + 1)
+        found.append(measure_decoder(stage, size, decoder, shape, runs, on_run))
+    return found, notes

@@ -1,0 +1,177 @@
+"""One real run of the smallest network, on one rank and on two, and what it leaves behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from statistics import median
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from engine.bench import peak
+from engine.bench.__main__ import main
+from engine.bench.arguments import checked, parser
+from engine.bench.decoding import audio_shape, measure_decoder
+from engine.bench.denoising import Rank, measure_pass
+from engine.bench.gang import wait
+from engine.bench.networks import Decoder, random_transformer
+from engine.bench.tables import print_measured
+from engine.bench.workload import Workload, workload
+from engine.exchange import step_bytes
+from hhray.errors import EngineFault
+from hhray.geometry import LatentGrid
+from hhray.memory_parts import Stage
+from hhray.model_size import preset
+from hhray.served_model import Pass, ServedModel
+
+ARGV = ("--preset", "pico", "--size", "64x32", "--duration", "3", "--text-tokens", "5", "--steps", "2", "--ranks", "2")
+ALONE = Rank(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The last line of stdout, read, and the folder."""
+    folder = tmp_path_factory.mktemp("bench") / "new"
+    out = io.StringIO()  # pytest's own fixtures for stdout last one test
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.setitem(peak.SHAPES, "cpu", ((64, 64, 64), (128, 128, 128)))
+        patch.setitem(peak.SECONDS_A_SHAPE, "cpu", 0.0)
+        assert main([*ARGV, "--device", "cpu", "--json", "--to", str(folder)]) == 0
+    return json.loads(out.getvalue().splitlines()[-1]), folder
+
+
+def test_the_json_says_what_was_measured_where_and_how(run):
+    facts, _ = run
+    assert facts["command"] == " ".join(["python -m engine.bench", *ARGV, "--device cpu --json"])
+    assert facts["machine"]["torch"] == torch.__version__
+    assert facts["clip"] == {
+        "size": "64x32", "duration": 3, "latent_frames": 20, "audio_latents": 77, "text_tokens": 5,
+    }  # fmt: skip
+    assert facts["parameters"] == sum(
+        one.numel() for one in random_transformer(preset("pico"), ALONE.device).parameters()
+    )
+    assert facts["gemm_peak"]["tflops_per_second"] > 0
+    assert [row["stage"] for row in facts["stages"]] == ["base", "video decode", "audio decode"]
+    assert [row["devices"] for row in facts["projection"]["clips"]] == [1, 2, 4, 8]
+
+
+def test_rates_and_shares_follow_from_seconds_and_counted_flops(run):
+    facts, _ = run
+    for row in (*facts["stages"], *facts["stages_on_one_rank"]):
+        assert row["seconds_per_step"] == median(row["seconds_each"]) > 0
+        assert row["seconds_per_clip"] == pytest.approx(row["steps_per_clip"] * row["seconds_per_step"])
+        assert row["peak_memory_bytes"] > 0
+        flops = sum(row["flops_per_step"].values())
+        if not flops:
+            assert row["tflops_per_second"] is row["share_of_gemm_peak"] is None
+            continue
+        assert row["tflops_per_second"] == pytest.approx(flops / row["seconds_per_step"] / 1e12)
+        peak_tflops = facts["gemm_peak"]["tflops_per_second"]
+        assert row["share_of_gemm_peak"] == pytest.approx(row["tflops_per_second"] / peak_tflops)
+
+
+def test_two_ranks_send_the_counted_bytes_and_are_compared_with_one(run):
+    facts, _ = run
+    work = workload(checked(parser().parse_args(ARGV), 0))
+    (one,) = work.passes
+    stream = work.stream(one)
+    expected = max(step_bytes(stream, work.size, rank, 2, 4) for rank in range(2))
+    shared, (alone,) = facts["stages"][0], facts["stages_on_one_rank"]
+    assert shared["bytes_exchanged_per_step"] == expected > 0
+    assert alone["bytes_exchanged_per_step"] == 0
+    assert facts["ratio"]["by_stage"]["base"] == pytest.approx(alone["seconds_per_step"] / shared["seconds_per_step"])
+    assert shared["peak_memory_bytes"] < alone["peak_memory_bytes"]
+
+
+def test_the_tables_show_stages_ratio_and_assumptions(run):
+    facts, _ = run
+    print_measured(Console(file=(out := io.StringIO()), width=200), facts)
+    printed = out.getvalue()
+    for row in facts["stages"]:
+        assert row["stage"] in printed
+    assert f"base {facts['ratio']['by_stage']['base']:.2f}" in printed
+    assert all(f"- {line}" in printed for line in facts["projection"]["assumptions"])
+
+
+def test_the_kernel_that_ran_is_told(run):
+    facts, _ = run
+    assert any("scaled_dot_product" in name for name in facts["stages"][0]["kernels"])
+
+
+def test_the_folder_has_the_same_json_and_two_pictures(run):
+    facts, folder = run
+    name = "pico-64x32-3s-2xcpu"
+    assert {path.name for path in folder.iterdir()} == {f"{name}.json", f"{name}-stages.png", f"{name}-scaling.png"}
+    assert json.loads((folder / f"{name}.json").read_text()) == facts
+    for picture in folder.glob("*.png"):
+        with Image.open(picture) as image:
+            assert image.width == 900
+            assert len(image.getcolors(1 << 20)) > 2  # letters and bars
+
+
+def test_super_resolution_with_local_layers_is_measured_like_the_base():
+    served = ServedModel(preset("pico"))
+    one = Pass(Stage.SR_1080P, LatentGrid(20, 2, 2), 5)
+    work = Workload(served, (one,), 9, 4)
+    assert work.rule(one)
+    made = []
+    found = measure_pass(random_transformer(served.size, ALONE.device), work, one, ALONE, 6, lambda: made.append(1))
+    assert len(found.seconds) == 6  # more than a clip has: it begins anew
+    assert len(made) == 7
+    assert found.tokens == 20 + 9 + 4
+
+
+def test_a_decoder_is_counted_once_and_timed_as_often_as_asked():
+    calls = []
+
+    def decode(latent):
+        calls.append(latent.shape)
+        return latent.T @ latent
+
+    decoder = Decoder("product", decode, ALONE.device, 1000)
+    found = measure_decoder("audio decode", "1 s", decoder, audio_shape(25), 2, lambda: None)
+    assert calls == [(64, 25)] * 3
+    assert found.flops == {"counted": 2 * 25 * 64 * 25}
+    assert found.peak_bytes == 1000 + 25 * 25 * 4
+    assert len(found.seconds) == 2
+
+
+def test_a_dry_run_counts_the_full_network_and_projects_nothing(capsys):
+    assert main(["--preset", "15b", "--tier", "480P", "--dry", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["parameters"] == 15_299_419_136
+    base, enlarged, decode = facts["stages"]
+    assert [base["stage"], enlarged["stage"], decode["stage"]] == ["base", "540p_sr", "video decode"]
+    for stage in (base, enlarged):
+        sent = [row["bytes_sent_per_step"] for row in stage["by_devices"]]
+        assert sent[0] == 0 < min(sent[1:])
+        link = [row["link_seconds_per_step"] for row in stage["by_devices"]]
+        assert link == [pytest.approx(count / 450e9) for count in sent]
+    assert decode["flops_per_step"]["counted"] > 1e14
+    assert "projection" not in facts
+
+
+def test_tables_are_printed_without_json(capsys):
+    assert main(["--preset", "pico", "--dry"]) == 0
+    printed = capsys.readouterr().out
+    assert "base at 448x256" in printed
+    assert "link s/step" in printed
+
+
+def test_the_reason_of_a_failed_rank_is_told(tmp_path):
+    (tmp_path / "error1.txt").write_text("no such GPU")
+    commands = ["import time; time.sleep(60)", "raise SystemExit(2)"]
+    ranks = [subprocess.Popen([sys.executable, "-S", "-c", command]) for command in commands]
+    try:
+        with pytest.raises(EngineFault, match="rank 1 of 2 ended with code 2: no such GPU"):
+            wait(ranks, tmp_path)
+    finally:
+        for process in ranks:
+            process.kill()
+            process.wait()
