@@ -39,7 +39,7 @@ def dry_facts(options: Options, work: Workload) -> dict[str, Any]:
 
 def _pass_facts(options: Options, work: Workload, one: Pass) -> dict[str, Any]:
     stream, size = work.stream(one), work.size
-    cost = PassCost(one.stage.value, one.num_steps, 0.0, stream, size, compute_dtype(size).itemsize)
+    cost = PassCost(one.stage.value, one.num_steps, 0.0, stream, size, compute_dtype(size).itemsize, work.rule(one))
     flops = step_flops(size, stream, work.rule(one))
     link = options.link_gb_per_second * 1e9
     by_devices = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.exchange import step_bytes
+from engine.local_attention import LocalRule
 from engine.model.stream import TokenStream
 from hhray.model_size import ModelSize
 
@@ -15,7 +16,8 @@ WORLD_SIZES = (1, 2, 4, 8)
 
 @dataclass(frozen=True, slots=True)
 class PassCost:
-    """A pass on one device: steps of a clip, measured seconds of one, its stream, and bytes of an exchanged number."""
+    """A pass on one device: steps of a clip, measured seconds of one, its stream, bytes of an exchanged number, and
+    which layers see near frames only."""
 
     stage: str
     steps: int
@@ -23,6 +25,7 @@ class PassCost:
     stream: TokenStream
     size: ModelSize
     element_bytes: int
+    rule: LocalRule | None = None
 
     def compute_seconds(self, world_size: int) -> float:
         """Of all steps, on the rank with the most tokens."""
@@ -31,8 +34,8 @@ class PassCost:
 
     def bytes_per_step(self, world_size: int) -> int:
         """Of the rank that sends most."""
-        ranks = range(world_size)
-        return max(step_bytes(self.stream, self.size, rank, world_size, self.element_bytes) for rank in ranks)
+        shape = self.stream, self.size
+        return max(step_bytes(*shape, rank, world_size, self.element_bytes, self.rule) for rank in range(world_size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,15 @@ def _projection(options: Options, work: Workload, found: Measured, device: str) 
     link = options.link_gb_per_second * 1e9
     element_bytes = compute_dtype(work.size).itemsize
     costs = [
-        PassCost(figures.stage, one.num_steps, figures.seconds_per_step, work.stream(one), work.size, element_bytes)
+        PassCost(
+            figures.stage,
+            one.num_steps,
+            figures.seconds_per_step,
+            work.stream(one),
+            work.size,
+            element_bytes,
+            work.rule(one),
+        )
         for figures, one in zip(found.alone, work.passes, strict=True)
     ]
     projected = project(costs, _seconds(found.decoders), link)

@@ -69,7 +69,7 @@ PLANS = {
             Course(3900, 10, 20, begun=0.06, referring=0.08, editing=0.2),
             Course(1400, 10, 20, begun=0.16, referring=0.08, editing=0.16, ratios=MIXED),
             # that a first frame counts more than words is learned last, and late
-            Course(450, 10, 20, begun=0.55, referring=0.05, editing=0.12, ratios=MIXED, faster=2.5),
+            Course(650, 10, 20, begun=0.55, referring=0.05, editing=0.12, ratios=MIXED, faster=2.5),
         )
     ),
     "gpu": Plan(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hhray.errors import ConfigError
 
 TENSORS, FACTS = "state.safetensors", "state.json"
-AVERAGE = 0.998  # kept of the average at each step, once there have been many
+AVERAGE = 0.995  # kept of the average at each step, once there have been many
 CLIP = 1.0
 BETAS = (0.9, 0.98)
 EPSILON = 1e-8
