@@ -12,6 +12,7 @@ from hhray.geometry import SPATIAL_STRIDE
 
 PLAIN = 0.2  # of 2: smaller differences from the mean tone are noise
 ABSENT, FULL = -0.3, 1.0  # what the channels of the textures say
+SPAN = 4  # latents before and after, over which a tone is evened
 CLEAR = 0.2  # a cell of less presence shows what is behind
 DOUBT = (0.3, 0.7)  # between these shares a texture is blended in
 
@@ -22,19 +23,27 @@ class Backdrop:
     def __init__(self, latent: Tensor, network: TextureNetwork) -> None:
         tones = latent[BACK] / LEVELS["back"]
         self._height, self._width = (SPATIAL_STRIDE * side for side in latent.shape[2:])
-        self._mean = tones.flatten(1).median(dim=1).values[:, None, None]
-        apart = F.avg_pool3d(F.pad(tones - self._mean[:, None], (1,) * 6, "replicate"), 3, stride=1)
+        self._mean = _lasting(tones.flatten(2).median(dim=2).values)[:, :, None, None]
+        apart = F.avg_pool3d(F.pad(tones - self._mean, (1,) * 6, "replicate"), 3, stride=1)
         self._apart = apart.sign() * (apart.abs() - PLAIN).clamp(min=0)
         self._texture = torch.einsum("k,kchw->chw", _shares(latent), network(self._height, self._width))
 
     def at(self, time: int) -> Tensor:
         """float32 [H, W, 3] in [-1, 1] of latent `time`."""
-        picture = self._mean + self._texture
+        picture = self._mean[:, time] + self._texture
         apart = self._apart[:, time]
         if apart.any():
             grown = F.interpolate(apart[None], (self._height, self._width), mode="bilinear", align_corners=False)
             picture = picture + grown[0]
         return picture.clamp(-1, 1).permute(1, 2, 0).contiguous()
+
+
+def _lasting(tones: Tensor) -> Tensor:
+    """Tones [3, T], each the mean of those around it, as far back as ahead: a given first frame keeps its own."""
+    count = tones.shape[1]
+    reaches = [min(SPAN, time, count - 1 - time) for time in range(count)]
+    means = [tones[:, time - reach : time + reach + 1].mean(dim=1) for time, reach in enumerate(reaches)]
+    return torch.stack(means, dim=1)
 
 
 def match_textures(latent: Tensor, pictures: Tensor, network: TextureNetwork) -> None:

@@ -18,7 +18,7 @@ from hhray.request import Language
 
 WEIGHTS = Path(engine.embedded.__file__).parent / "weights" / "distill"
 MOST_SECONDS = 5.0  # a clip
-LEAST_SHARE = 0.7  # of all that is asked; shuffled prompts reach a fifth
+LEAST_SHARE = 0.85  # of all that is asked; shuffled prompts reach a fifth
 
 
 def _task(prompt, *things, face=None):
