@@ -23,6 +23,8 @@ def opening(frames: NDArray[np.uint8], face: NDArray[np.bool_]) -> NDArray[np.fl
     low, high = (top + round(share * height) for share in MOUTH_BOX[:2])
     near, far = (left + round(share * width) for share in MOUTH_BOX[2:])
     box = frames[:, low:high, near:far]
+    if not box.size:  # of a thing that moves, a sliver may be in one place most of the time
+        return np.zeros(len(frames))
     dark = (box[..., 0] < DARK) & (box[..., 1] < DARK) & (box[..., 2] < DARK)
     return np.asarray(dark.mean(axis=(1, 2)))
 

@@ -12,6 +12,7 @@ from engine.embedded.scoring.compare import against_teacher
 from engine.embedded.scoring.judge import Seen, SeenThing, judge
 from engine.embedded.scoring.makers import TrueMaker, save_clip, true_clip
 from engine.embedded.scoring.modes import rounds
+from engine.embedded.scoring.mouth import opening
 from engine.embedded.scoring.path import SeenTrack
 from engine.embedded.scoring.report import differences
 from engine.embedded.scoring.rounds import Scored, control, tally_of
@@ -143,3 +144,9 @@ def _labelled(task, folder):
     seen = Seen(tuple(things), scene.background, tones, tuple(clicks), mouth, mouth)
     judged = judge(seen, scene, FRAMES)
     return Scored(task, folder, seen, {name: judged[name] for name in task.counted if judged[name]}, 1.0)
+
+
+def test_a_sliver_has_no_mouth():
+    face = np.zeros((3, 40, 60), bool)
+    face[:, 20:21, 10:11] = True
+    np.testing.assert_array_equal(opening(np.zeros((3, 40, 60, 3), np.uint8), face), [0, 0, 0])
