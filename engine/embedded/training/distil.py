@@ -28,8 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.embedded.codecs.fields import NUM_USED
-from engine.embedded.training.flow import from_tokens, spare_rows, to_tokens
+from engine.embedded.training.flow import from_tokens, spare_rows, squared_errors, to_tokens
 from engine.embedded.training.fused import fused
 from engine.embedded.training.lesson_source import LessonSource, random_of
 from engine.embedded.training.lessons import Lesson
@@ -99,7 +98,7 @@ class Distiller:
             target = self._target(here, lesson, level)
         clean = _clean(self.student_network, here, lesson)
         scale = 1 / LEVELS[level] ** 2
-        video = scale * (lesson.video_weight * (clean.video - target.video)[:, :NUM_USED].square()).mean()
+        video = scale * (lesson.video_weight * squared_errors(clean.video, target.video)).mean()
         audio = scale * (lesson.audio_weight * (clean.audio - target.audio).square()).mean()
         torch.autograd.backward(video + AUDIO_WEIGHT * audio)
         norm = self.state.update(self._rate(index))

@@ -70,6 +70,7 @@ PLANS = {
             Course(1400, 10, 20, begun=0.16, referring=0.08, editing=0.16, ratios=MIXED),
             # that a first frame counts more than words is learned last, and late
             Course(650, 10, 20, begun=0.55, referring=0.05, editing=0.12, ratios=MIXED, faster=2.5),
+            Course(1200, 10, 20, begun=0.25, referring=0.06, editing=0.12, ratios=MIXED, faster=1.2),
         )
     ),
     "gpu": Plan(

@@ -23,9 +23,8 @@ from torch import Tensor
 
 from engine.checkpoint.names import VIDEO_FILE
 from engine.embedded import WEIGHTS
-from engine.embedded.codecs.fields import NUM_USED
 from engine.embedded.codecs.video import SpriteVideoCodec
-from engine.embedded.training.flow import from_tokens, spare_rows
+from engine.embedded.training.flow import from_tokens, spare_rows, squared_errors
 from engine.embedded.training.fused import fused
 from engine.embedded.training.lesson_source import LessonSource, random_of
 from engine.embedded.training.lessons import Lesson
@@ -73,7 +72,7 @@ def losses(network: PackedNetwork, lesson: Lesson) -> tuple[Tensor, Tensor]:
     video, audio = network(lesson.batch)
     target = lesson.noised
     weight = 1 / lesson.sigma.to(audio.device).clamp(min=LEAST_LEVEL).square()[:, None, None]
-    wrong = (from_tokens(video, target.video) - target.clean_video)[:, :NUM_USED].square()
+    wrong = squared_errors(from_tokens(video, target.video), target.clean_video)
     heard = (audio - target.clean_audio).square()
     video_weight = lesson.video_weight * weight[..., None, None]
     return (wrong * video_weight).mean(), (heard * lesson.audio_weight * weight).mean()
