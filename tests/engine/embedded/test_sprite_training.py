@@ -14,10 +14,19 @@ from safetensors.torch import load_file
 from engine.checkpoint.names import VIDEO_FILE
 from engine.denoiser import ClipInput, Denoiser
 from engine.embedded import WEIGHTS
+from engine.embedded.codecs.fields import NUM_USED, OFFSETS
 from engine.embedded.meaning import Wish, figure_name, meaning
 from engine.embedded.training.distil import LEVELS, Distiller, Pair, distil, given
 from engine.embedded.training.examples import ExampleMaker, Pool
-from engine.embedded.training.flow import from_tokens, levels, noised, spare_rows, to_tokens
+from engine.embedded.training.flow import (
+    MOTION_WEIGHT,
+    from_tokens,
+    levels,
+    noised,
+    spare_rows,
+    squared_errors,
+    to_tokens,
+)
 from engine.embedded.training.lessons import begun, editing, plain, referring
 from engine.embedded.training.packed import PackedBatch, PackedNetwork
 from engine.embedded.training.plan import Course, Plan
@@ -94,6 +103,19 @@ def test_noised_latents_lie_between_clean_ones_and_noise(examples):
     assert noise.std((1, 2, 3, 4)).tolist() == pytest.approx([1] * 6, abs=0.05)
     heard = (one.audio - (1 - sigma[:, None, None]) * audio) / sigma[:, None, None]
     assert heard.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_how_a_centre_moves_within_a_latent_counts_more_than_where_it_is():
+    clean = torch.randn(1, 48, 2, 2, 2, generator=torch.Generator().manual_seed(6))
+    elsewhere, moved, spare = clean.clone(), clean.clone(), clean.clone()
+    elsewhere[:, OFFSETS] += 0.5
+    moved[:, OFFSETS.start + 6] += 0.5  # sideways, in the last of the four frames
+    spare[:, NUM_USED:] += 0.5
+    each = float(clean[:, :1].numel()) * 0.25  # what a channel that is 0.5 off adds up to
+    assert float(squared_errors(elsewhere, clean).sum()) == pytest.approx(8 * each, rel=1e-4)
+    # a quarter of it moves the mean: (3/4)^2 + 3 (1/4)^2 = 3/4 are motion
+    assert float(squared_errors(moved, clean).sum()) == pytest.approx((1 + 0.75 * MOTION_WEIGHT) * each, rel=1e-4)
+    assert float(squared_errors(spare, clean).sum()) == 0
 
 
 def test_a_given_first_frame_is_clean_and_not_to_be_learned(examples):
