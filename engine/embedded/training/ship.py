@@ -1,8 +1,8 @@
 """`python -m engine.embedded.training.ship --run FOLDER --codecs FOLDER`: puts what was trained into the package.
 
 The transformer is student.safetensors of the run, or teacher.safetensors with --teacher; text.safetensors and
-video.safetensors come from the folder of the codecs. The model card tells what the run's progress.jsonl says, and the
-scores of a scores.json, if given.
+video.safetensors come from the folder of the codecs. The model card tells what the run's progress.jsonl and
+distilled.jsonl say, and the scores of a scores.json, if given.
 """
 
 from __future__ import annotations
@@ -32,37 +32,44 @@ that move, bounce and grow, and faces that talk. It knows nothing else.
 
 - **Data**: made by `engine.embedded.world` while training; nothing was collected. One combination of shape, colour and
   motion in eight was never shown: the scores below are on those.
-- **Training**: `python -m engine.embedded.training.transformer`, {distilled}; {steps} steps, {clips:,} clips,
-  {hours:.1f} hours.
-- **Hardware**: {hardware}, torch {torch}.
+- **Training**: `python -m engine.embedded.training.transformer`: {taken}; {distilled}.
+{remark}- **Hardware**: {hardware}, torch {torch}.
 - **Video latents** are supervised: a latent pixel says which thing is next to it and where (`codecs/fields.py`).
 - **Modes** it was trained for: {modes}.
 - **Licence**: Apache-2.0, as the code.
 
 {scores}"""
-DISTILLED = "then `python -m engine.embedded.training.distil` to eight steps"
+DISTILLED = "then `python -m engine.embedded.training.distil` to eight steps: {taken}"
 NOT_DISTILLED = "not distilled yet: the teacher itself takes eight steps"
 NO_SCORES = "Not scored yet: `python -m engine.embedded.scores`.\n"
 
 
-def card(run: Path, capabilities: Capabilities, scores: Path | None, hardware: str, teacher: bool) -> str:
+def card(
+    run: Path, capabilities: Capabilities, scores: Path | None, hardware: str, teacher: bool, remark: str = ""
+) -> str:
     """The model card, in Markdown."""
-    taken = [json.loads(line) for line in (run / "progress.jsonl").read_text(encoding="utf-8").splitlines()]
+    distilled = NOT_DISTILLED if teacher else DISTILLED.format(taken=_taken(run / "distilled.jsonl"))
     model = new_model(0)
     return CARD.format(
         layers=SIZE.num_layers,
         edge=SIZE.num_edge,
         trunk=SIZE.num_layers - 2 * SIZE.num_edge,
         weights=sum(one.numel() for one in model.parameters()),
-        distilled=NOT_DISTILLED if teacher else DISTILLED,
-        steps=f"{len(taken):,}",
-        clips=sum(int(one.get("clips", 0)) for one in taken),
-        hours=sum(one["seconds"] for one in taken) / 3600,
+        taken=_taken(run / "progress.jsonl"),
+        distilled=distilled,
+        remark=f"- **To be known**: {remark}\n" if remark else "",
         hardware=hardware,
         torch=torch.__version__,
         modes=", ".join(capabilities.names()),
         scores=_table(json.loads(scores.read_text(encoding="utf-8"))) if scores else NO_SCORES,
     )
+
+
+def _taken(log: Path) -> str:
+    """Steps, clips and hours of a log of steps."""
+    steps = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    clips, hours = (sum(one[name] for one in steps) for name in ("clips", "seconds"))
+    return f"{len(steps):,} steps, {clips:,} clips, {hours / 3600:.1f} hours"
 
 
 def _table(facts: dict[str, Any]) -> str:
@@ -92,13 +99,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--teacher", action="store_true", help="ship the teacher, not the student")
     add("--modes", nargs="+", choices=MODES, default=list(MODES), help="what it is said to be trained for (all)")
     add("--scores", type=Path, help="scores.json of `python -m engine.embedded.scores --to`")
+    add("--remark", default="", help="what a reader of the card must know besides")
     add("--hardware", default="two CPU cores", help="what it was trained on, for the card")
     arguments = parser.parse_args(argv)
     model = new_model(0)
     weights = load_file(arguments.run / ("teacher.safetensors" if arguments.teacher else "student.safetensors"))
     model.load_state_dict({**model.state_dict(), **weights})
     able = Capabilities(**{mode: mode in arguments.modes for mode in MODES})
-    text = card(arguments.run, able, arguments.scores, arguments.hardware, arguments.teacher)
+    text = card(arguments.run, able, arguments.scores, arguments.hardware, arguments.teacher, arguments.remark)
     codecs = arguments.codecs
     try:
         write_release(arguments.to, model.state_dict(), SIZE, codecs / TEXT_FILE, codecs / VIDEO_FILE, able, text)

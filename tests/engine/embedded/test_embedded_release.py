@@ -20,6 +20,7 @@ from engine.embedded.codecs.sound import SpriteSoundCodec
 from engine.embedded.meaning import empty
 from engine.embedded.release_codecs import load_sprite_codec
 from engine.embedded.release_files import write_release
+from engine.embedded.training.ship import card
 from engine.pipeline import Pipeline
 from engine.release import served_model, weights_folder
 from hhray.capabilities import Capabilities
@@ -175,3 +176,16 @@ def test_a_package_without_its_weights_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(engine.release, "WEIGHTS", tmp_path / "none")
     with pytest.raises(ConfigError, match=r"lacks the embedded weights in .*none; install hhray anew"):
         weights_folder("", "embedded")
+
+
+def test_the_card_says_how_long_it_was_taught_and_distilled(tmp_path):
+    (tmp_path / "progress.jsonl").write_text(3 * '{"step": 1, "clips": 10, "seconds": 1200.0}\n')
+    (tmp_path / "distilled.jsonl").write_text(2 * '{"step": 1, "clips": 8, "seconds": 900.0}\n')
+    able = Capabilities(i2v=True)
+    said = card(tmp_path, able, None, "an abacus", teacher=False, remark="it was dropped once")
+    assert "3 steps, 30 clips, 1.0 hours; then" in said
+    assert "to eight steps: 2 steps, 16 clips, 0.5 hours" in said
+    assert "an abacus" in said
+    assert "it was dropped once" in said
+    assert "i2v" in said
+    assert "not distilled" in card(tmp_path, able, None, "an abacus", teacher=True)
