@@ -4,7 +4,13 @@
 classes, and every backend reads those. Which backend runs is decided by a probe, once, and by a measurement at warm-up.
 """
 
-from engine.attention.attend import attend_blocks, attention_backends, measure_attention, pin_attention
+from engine.attention.attend import (
+    attend_blocks,
+    attention_backends,
+    consider_compiled_attention,
+    measure_attention,
+    pin_attention,
+)
 from engine.attention.bias import biases_of
 from engine.attention.blocks import QueryBlock, joined, rows_of
 from engine.attention.merge import merge_partials
@@ -16,6 +22,7 @@ __all__ = [
     "attend_blocks",
     "attention_backends",
     "biases_of",
+    "consider_compiled_attention",
     "joined",
     "measure_attention",
     "merge_partials",

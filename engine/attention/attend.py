@@ -52,6 +52,11 @@ def pin_attention(pinned: bool = True) -> None:
     _CHOICE.pinned = pinned
 
 
+def consider_compiled_attention() -> None:
+    """Measure backends that must be compiled first, too. To be called before any other function here."""
+    _CHOICE.compiled = True
+
+
 def attention_backends() -> dict[str, str]:
     """What runs for which heads and shapes, and what cannot and why, for /healthz."""
     return _CHOICE.report()

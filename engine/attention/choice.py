@@ -66,16 +66,17 @@ class _Table:
 
 class BackendChoice:
     """The choice of one process. `pinned`: the preferred backend always, so that runs can be repeated bit by bit.
+    `compiled`, set before the first call: look at backends that must be compiled first, too.
 
     On a CPU it is always pinned: what a test or a user sees there must not depend on what else the machine does.
     """
 
     def __init__(
         self,
-        find: Callable[[HeadKind], Found] = find_backends,
+        find: Callable[[HeadKind, bool], Found] = find_backends,
         clock: Callable[[Callable[[], object], torch.device], float] | None = None,
     ) -> None:
-        self.pinned = False
+        self.pinned = self.compiled = False
         self._find, self._clock = find, clock or best_seconds
         self._tables: dict[HeadKind, _Table] = {}
 
@@ -119,7 +120,7 @@ class BackendChoice:
 
     def _table(self, kind: HeadKind) -> _Table:
         if kind not in self._tables:
-            self._tables[kind] = _Table(self._find(kind))
+            self._tables[kind] = _Table(self._find(kind, self.compiled))
         return self._tables[kind]
 
 

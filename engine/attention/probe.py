@@ -73,8 +73,8 @@ class Found:
     refused: dict[str, str]
 
 
-def find_backends(kind: HeadKind) -> Found:
-    """Look at every backend for heads of this kind.
+def find_backends(kind: HeadKind, compiled: bool = False) -> Found:
+    """Look at every backend for heads of this kind, with `compiled` also at those that must be compiled first.
 
     On a CPU there is nothing to probe: both are tested. On CUDA no more than `JoinedKeys` is taken on trust; every
     other kernel must agree with a masked softmax in float64. No kernel for CUDA has run where this was written.
@@ -83,7 +83,7 @@ def find_backends(kind: HeadKind) -> Found:
         return Found((JoinedKeys(), MergedParts("torch flash, parts merged", flash_cpu)), {})
     right: dict[str, Backend] = {}
     refused: dict[str, str] = {}
-    for backend in _cuda_candidates(refused):
+    for backend in _cuda_candidates(refused, compiled):
         if backend.name not in right:
             problem = fault(backend, kind)
             if problem:
@@ -123,7 +123,7 @@ def masked_softmax(q: Tensor, k: Tensor, v: Tensor, blocks: tuple[QueryBlock, ..
     return torch.einsum("hqk,khd->qhd", scores.masked_fill(hidden, float("-inf")).softmax(2), value)
 
 
-def _cuda_candidates(refused: dict[str, str]) -> list[Backend]:
+def _cuda_candidates(refused: dict[str, str], compiled: bool) -> list[Backend]:
     candidates: list[Backend] = []
     try:
         candidates += xformers_kernels()
@@ -131,4 +131,9 @@ def _cuda_candidates(refused: dict[str, str]) -> list[Backend]:
             refused["xformers"] = "it has neither FlashAttention-3 nor -2 here"
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         refused["xformers"] = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-    return [*candidates, MergedParts("torch cudnn", cudnn), MergedParts("torch flash", flash_cuda)]
+    candidates += [MergedParts("torch cudnn", cudnn), MergedParts("torch flash", flash_cuda)]
+    if compiled:
+        from engine.attention.flex_backend import FlexKernel  # noqa: PLC0415 - it imports torch's compiler
+
+        candidates.append(FlexKernel())
+    return candidates

@@ -10,6 +10,7 @@ import torch
 from attention_cases import ITEMS, masked_softmax, random_heads, visible, whole
 
 from engine.attention import HeadKind, QueryBlock, attend_blocks, biases_of, merge_partials
+from engine.attention.bias import seen_rows
 from engine.attention.blocks import key_parts
 from engine.attention.probe import find_backends
 from engine.attention.torch_backends import MergedParts, flash_cpu
@@ -17,7 +18,8 @@ from engine.attention.xformers_backend import XformersKernel
 from engine.attention.xformers_library import xformers_module
 from engine.exchange.plan import layer_plan
 from engine.layout import ParallelLayout
-from engine.model.stream import TokenStream
+from engine.model.stream import ItemShape, TokenStream
+from hhray.geometry import LatentGrid
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, *([torch.device("cuda", 0)] if torch.cuda.is_available() else [])]
@@ -89,6 +91,29 @@ def test_every_backend_takes_the_uneven_slices_of_three_ranks(device, window):
         for backend in backends(own.device, torch.float32, (16, 8)):
             mixed = backend(own, their_k, their_v, biases)
             torch.testing.assert_close(mixed.double().cpu(), expected, rtol=0, atol=1e-5, msg=backend.name)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+@pytest.mark.parametrize("window", [None, 1])
+def test_the_mask_of_flex_attention_is_the_rule_in_tiles_that_are_full_partial_or_absent(monkeypatch, window):
+    from torch.nn.attention import flex_attention
+
+    from engine.attention.flex_backend import TILE, FlexKernel, tile_mask
+
+    monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)  # the arithmetic, no compiler
+    items = (ItemShape(LatentGrid(5, 16, 20), 5, 3), ItemShape(LatentGrid(2, 16, 20), 1, 4))
+    tokens = sum(item.num_tokens for item in items)
+    q, k, v = random_heads(tokens)
+    mask, biases = visible(items, window), biases_of(whole(items, window), tokens, CPU)
+    tiles = tile_mask(tuple(seen_rows(biases, tokens, tokens)), tokens, tokens, CPU)
+    padded = torch.nn.functional.pad(mask, [0, -tokens % TILE] * 2)
+    pairs = padded.unflatten(1, (-1, TILE)).unflatten(0, (-1, TILE)).sum((1, 3))
+    assert torch.equal(tiles.to_dense()[0, 0].bool(), pairs > 0)
+    assert torch.equal(tiles.full_kv_num_blocks[0, 0], (pairs == TILE**2).sum(1).int())
+    assert (pairs == 0).any()
+    assert (pairs == TILE**2).any()
+    mixed = FlexKernel(compiled=False)(q, k, v, biases)
+    torch.testing.assert_close(mixed.double(), masked_softmax(q, k, v, mask), rtol=0, atol=1e-5)
 
 
 def test_one_clip_needs_no_bias_packed_clips_block_diagonals_and_windows_gaps():

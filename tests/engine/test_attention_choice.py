@@ -46,7 +46,7 @@ class Timed:
 
 
 def choice(*backends, refused=None):
-    return BackendChoice(lambda kind: Found(backends, refused or {}), lambda call, device: call())
+    return BackendChoice(lambda kind, compiled: Found(backends, refused or {}), lambda call, device: call())
 
 
 def keys_of(blocks):
@@ -177,9 +177,9 @@ def test_without_a_gpu_cuda_kernels_are_refused_one_by_one(monkeypatch, caplog):
         HeadKind, "random", lambda kind, queries, keys: random_heads(queries, torch.bfloat16, keys=keys)
     )
     claimed = HeadKind(torch.device("cuda", 0), torch.bfloat16, 4, 2, 16)
-    found = find_backends(claimed)
+    found = find_backends(claimed, compiled=True)
     assert [backend.name for backend in found.backends] == ["torch sdpa"]
-    assert {"torch cudnn", "torch flash"} < set(found.refused)
+    assert {"torch cudnn", "torch flash", "torch flex"} < set(found.refused)
     assert any(name.startswith("xformers") for name in found.refused)
     assert any("no torch cudnn" in line for line in caplog.messages)
 
