@@ -13,7 +13,7 @@ from engine.attention import HeadKind, QueryBlock, attend_blocks, biases_of, mer
 from engine.attention.bias import seen_rows
 from engine.attention.blocks import key_parts
 from engine.attention.probe import find_backends
-from engine.attention.torch_backends import MergedParts, flash_cpu
+from engine.attention.torch_backends import MergedParts, cudnn, flash_cpu, flash_cuda
 from engine.attention.xformers_backend import XformersKernel
 from engine.attention.xformers_library import xformers_module
 from engine.exchange.plan import layer_plan
@@ -147,6 +147,14 @@ def test_too_few_keys_to_cut_are_refused():
     two = QueryBlock(range(3), (range(4), range(9, 12)))
     with pytest.raises(ValueError, match="1 keys, too few to be cut into 2 ranges"):
         key_parts((two, QueryBlock(range(3, 5), (range(1),))))
+
+
+@pytest.mark.parametrize("kernel", [flash_cuda, cudnn])
+def test_torch_has_the_cuda_operators_with_these_arguments(kernel):
+    """Shapes only, on the meta device: that numbers are right on a GPU is for its probe to find."""
+    q, k, v = (torch.empty(TOKENS, heads, 16, dtype=torch.bfloat16, device="meta") for heads in (4, 2, 2))
+    mixed = MergedParts("parts", kernel)(q, k, v, biases_of(whole(ITEMS, 1), TOKENS, CPU))
+    assert (mixed.shape, mixed.dtype) == (q.shape, q.dtype)
 
 
 def test_no_queries_give_no_rows():
