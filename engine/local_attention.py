@@ -9,15 +9,28 @@ What a query sees is said once, by `query_blocks`: kernels compute by it, exchan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from engine.attention import attend, attend_all
+from engine.attention import QueryBlock, attend_blocks, joined, rows_of
 from engine.model.stream import ItemShape
 from hhray.geometry import LatentGrid
+
+__all__ = [
+    "LOCAL_1080P",
+    "FrameBlock",
+    "LocalRule",
+    "QueryBlock",
+    "attend_blocks",
+    "attend_local",
+    "frame_blocks",
+    "joined",
+    "overlap",
+    "query_blocks",
+    "rows_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +73,6 @@ def frame_blocks(num_frames: int, window: int) -> tuple[FrameBlock, ...]:
     return tuple(blocks)
 
 
-@dataclass(frozen=True, slots=True)
-class QueryBlock:
-    """Consecutive queries that see the same keys: those of the ranges `keys`, which are in order and do not touch."""
-
-    queries: range
-    keys: tuple[range, ...]
-
-
 def query_blocks(items: Sequence[ItemShape], held: range, window: int | None) -> tuple[QueryBlock, ...]:
     """The queries of the stream positions `held`, in order, by the positions they see.
 
@@ -107,43 +112,6 @@ def overlap(one: range, other: range) -> range:
     """What two ranges share; empty if nothing."""
     start = max(one.start, other.start)
     return range(start, max(min(one.stop, other.stop), start))
-
-
-def joined(ranges: Iterable[range]) -> tuple[range, ...]:
-    """The union of `ranges`: in order, none empty, none touching the next."""
-    union: list[range] = []
-    for part in sorted((part for part in ranges if part), key=lambda part: part.start):
-        if union and part.start <= union[-1].stop:
-            union[-1] = range(union[-1].start, max(union[-1].stop, part.stop))
-        else:
-            union.append(part)
-    return tuple(union)
-
-
-def attend_blocks(q: Tensor, k: Tensor, v: Tensor, blocks: Sequence[QueryBlock]) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v of each block's queries over the keys it sees.
-
-    Args:
-        q: [s, H, D]; query head n reads key head n // (H / K).
-        k, v: [S, K, D], of the dtype of q.
-        blocks: rows of q, together all of them in order, and the rows of k and v that they see.
-
-    Returns:
-        [s, H, D] in the dtype of q.
-    """
-    if all(block.keys == (block.queries,) for block in blocks):  # packed items: one kernel for all
-        return attend(q, k, v, [len(block.queries) for block in blocks])
-    outputs = []
-    for block in blocks:
-        keys, values = rows_of(k, block.keys), rows_of(v, block.keys)
-        outputs.append(attend_all(rows_of(q, (block.queries,)), keys, values))
-    return torch.cat(outputs)
-
-
-def rows_of(x: Tensor, parts: Sequence[range]) -> Tensor:
-    """The rows of x in `parts`, one after another; no copy where there is but one part."""
-    rows = [x[part.start : part.stop] for part in parts]
-    return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
 def attend_local(q: Tensor, k: Tensor, v: Tensor, items: Sequence[ItemShape], window: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hhray.geometry import FRAMES_PER_SECOND, MAX_DURATION, ClipGeometry, Ratio, Resolution
 from hhray.request import Mode
@@ -66,11 +66,12 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What loading took and what lies on the device now."""
+    """What loading took and what lies on the device now; `attention` says which kernels run for which shape."""
 
     seconds: float
     parameters: int
     weight_bytes: int
+    attention: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

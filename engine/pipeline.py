@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import torch
 
+from engine.attention_warm_up import measure_served
 from engine.call_arguments import Call, Picture, job_of
 from engine.clip import Clip
 from engine.clip_batch import ClipBatch
@@ -96,7 +97,8 @@ class Pipeline:
 
     @torch.inference_mode()
     def to(self, device: str | torch.device, rank: int = 0, world_size: int = 1) -> Self:
-        """Plan the memory of the device, load what is resident, and make one tiny forward pass.
+        """Plan the memory of the device, load what is resident, make one tiny forward pass, and on a GPU choose
+        the attention kernels.
 
         Ranks of a group do so at the same time.
 
@@ -122,6 +124,8 @@ class Pipeline:
         draw = NoiseSource(0, components.device)
         clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, draw, negative_text=text)
         denoiser.velocities(denoiser.start([clip]))
+        if components.device.type == "cuda":
+            measure_served(self.served, self._tiers, self._max_seconds, rank, world_size, components.device)
         return self
 
     def __call__(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.activation_meter import ActivationMeter, reset_cuda_peak
+from engine.attention import attention_backends
 from engine.clip import Clip
 from engine.clip_batch import ClipBatch
 from engine.conditioning import MediaLimits
@@ -90,7 +91,7 @@ class RankWorker:
             torch.zeros(1, device=self._device)
         self._synchronise()
         parameters, num_bytes = self._pipeline.weights_on_device()
-        return LoadReport(time.monotonic() - began, parameters, num_bytes)
+        return LoadReport(time.monotonic() - began, parameters, num_bytes, attention_backends())
 
     def begin(self, batch_id: str, jobs: tuple[ClipJob, ...]) -> None:
         """Text features, picture latents, positions and initial noise of a batch of clips of one shape.

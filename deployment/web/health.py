@@ -27,6 +27,7 @@ def health_routes(services: Services) -> APIRouter:
         fresh_seconds = MISSED_HEARTBEATS * services.settings.router.heartbeat_seconds
         engines = services.store.engines(fresh_seconds)
         depth = services.store.depth()
+        attention = [engine.detail.get("attention", {}) for engine in engines]  # alike on engines of one kind
         return JSONResponse(
             {
                 "status": "ok",
@@ -38,6 +39,7 @@ def health_routes(services: Services) -> APIRouter:
                 "queued": depth.queued,
                 "queued_gpu_seconds": round(depth.queued_gpu_seconds, 3),
                 "running": depth.running,
+                "attention": {shape: kernels for one in attention for shape, kernels in one.items()},
             }
         )
 

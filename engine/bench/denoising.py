@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from engine.activation_meter import ActivationMeter
+from engine.attention import consider_compiled_attention
+from engine.attention_warm_up import measure_layers
 from engine.bench.device import KernelWatch, begin_peak, peak_of, synchronise
 from engine.bench.figures import StageFigures
 from engine.bench.flops import step_flops
@@ -45,6 +47,8 @@ def measure_pass(
     """
     sampler, style = stage_sampler(one.stage, work.served), stage_style(one.stage)
     denoiser = Denoiser(network, sampler, rank.rank, rank.world_size, style, work.rule(one))
+    consider_compiled_attention()
+    measure_layers(work.stream(one), work.size, rank.rank, rank.world_size, rank.device, work.rule(one))
     activation_bytes, kernels = _watched_step(denoiser, clip_input(work, one, rank.device))
     on_step()
     begin_peak(rank.device)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from engine.attention import attention_backends
 from engine.bench.arguments import Options
 from engine.bench.figures import StageFigures
 from engine.bench.machine import machine_facts
@@ -56,6 +57,7 @@ def measured_facts(options: Options, work: Workload, found: Measured, device: st
             "shape": list(found.peak.shape),
             "dtype": found.peak.dtype,
         },
+        "attention": attention_backends(),
         "stages": rows,
         "stages_on_one_rank": [one.row(found.peak, 1) for one in found.alone] if found.shared else [],
         "ratio": _ratio(found, options.ranks),

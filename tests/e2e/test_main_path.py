@@ -238,6 +238,7 @@ def test_healthz_names_the_checkpoint_and_the_warm_engines(server: ServerProcess
     health = httpx.get(f"{server.url}/healthz").json()
     assert (health["checkpoint"], health["trained_for"]) == ("small", ["t2v", "i2v", "a2v"])
     assert (health["engines"], health["warm"]) == (1, True)
+    assert "torch sdpa" in health["attention"].values()
 
 
 def test_all_surfaces_of_the_official_client_make_clips(server: ServerProcess, tmp_path: Path) -> None:

@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import pytest
 import torch
+from attention_cases import ITEMS, masked_softmax, random_heads, visible, whole
 
-from engine.attention import attend
+from engine.attention import attend_blocks
 from engine.local_attention import LOCAL_1080P, LocalRule, attend_local, frame_blocks
 from engine.model.stream import ItemShape
 from hhray.geometry import LatentGrid
 
-ITEMS = (ItemShape(LatentGrid(6, 4, 6), 5, 3), ItemShape(LatentGrid(2, 2, 4), 1, 4))
-
-
-def random_heads(items, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(4)
-    tokens = sum(item.num_tokens for item in items)
-    return [torch.randn(tokens, heads, 16, generator=generator).to(dtype) for heads in (4, 2, 2)]
-
-
-def visible(items, window):
-    """[S, S]: whether a query (row) sees a key: the rule, written out token by token."""
-    item_of, frame_of = [], []
-    for index, item in enumerate(items):
-        video = [frame for frame in range(item.grid.frames) for _ in range(item.grid.tokens_per_frame)]
-        frame_of += video + [None] * (item.audio_latents + item.text_tokens)
-        item_of += [index] * item.num_tokens
-    tokens = range(len(item_of))
-
-    def sees(q, k):
-        near = frame_of[q] is None or frame_of[k] is None or abs(frame_of[q] - frame_of[k]) <= window
-        return item_of[q] == item_of[k] and near
-
-    return torch.tensor([[sees(q, k) for k in tokens] for q in tokens])
-
-
-def masked_softmax(q, k, v, mask):
-    k, v = (x.double().repeat_interleave(2, dim=1) for x in (k, v))
-    scores = torch.einsum("qhd,khd->hqk", q.double(), k) / 4
-    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~mask, float("-inf")).softmax(2), v)
-
 
 @pytest.mark.parametrize("window", [0, 1, 3])
 def test_one_softmax_over_near_frames_audio_and_text(window):
-    q, k, v = random_heads(ITEMS)
+    q, k, v = random_heads(sum(item.num_tokens for item in ITEMS))
     mixed = attend_local(q, k, v, ITEMS, window)
     expected = masked_softmax(q, k, v, visible(ITEMS, window))
     torch.testing.assert_close(mixed.double(), expected, rtol=0, atol=1e-5)
-    everything = attend(q, k, v, [item.num_tokens for item in ITEMS])
+    everything = attend_blocks(q, k, v, whole(ITEMS, None))
     assert (mixed - everything).abs().max() > 1e-2
 
 
 def test_probabilities_of_bfloat16_inputs_are_not_rounded():
-    q, k, v = random_heads(ITEMS, torch.bfloat16)
+    q, k, v = random_heads(sum(item.num_tokens for item in ITEMS), torch.bfloat16)
     mixed = attend_local(q, k, v, ITEMS, 1)
     expected = masked_softmax(q, k, v, visible(ITEMS, 1))
     assert mixed.dtype is torch.bfloat16
@@ -61,12 +32,12 @@ def test_probabilities_of_bfloat16_inputs_are_not_rounded():
 
 def test_twelve_frames_see_everything_with_the_published_window():
     items = (ItemShape(LatentGrid(12, 2, 4), 5, 3),)
-    q, k, v = random_heads(items)
+    q, k, v = random_heads(items[0].num_tokens)
     local = attend_local(q, k, v, items, LOCAL_1080P.window)
-    assert torch.equal(local, attend(q, k, v, [items[0].num_tokens]))
+    assert torch.equal(local, attend_blocks(q, k, v, whole(items, None)))
     longer = (ItemShape(LatentGrid(13, 2, 4), 5, 3),)
-    q, k, v = random_heads(longer)
-    difference = attend_local(q, k, v, longer, 11) - attend(q, k, v, [longer[0].num_tokens])
+    q, k, v = random_heads(longer[0].num_tokens)
+    difference = attend_local(q, k, v, longer, 11) - attend_blocks(q, k, v, whole(longer, None))
     assert difference.abs().max() > 1e-3
 
 

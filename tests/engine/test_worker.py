@@ -30,6 +30,7 @@ def worker(tmp_path_factory):
     assert report.parameters == 1_848_480
     assert report.weight_bytes == 4 * report.parameters
     assert report.seconds > 0
+    assert "torch sdpa" in report.attention.values()
     yield worker
     worker.close()
 
