@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from engine.exchange import Exchange, Link
-from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
 from engine.model.dit import AudioVideoTransformer
 from engine.model.stream import Run, TokenStream
+from hhray.parallel_layout import ParallelLayout
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,4 +169,5 @@ def card(device: torch.device) -> Gpu | None:
         return None
     facts = torch.cuda.get_device_properties(device)
     vendor = "amd" if torch.version.hip else "nvidia"
-    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor)
+    linked = "GeForce" not in facts.name  # since the 40 series none of them has NVLink
+    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor, linked)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from engine.branch import Branch, split_branch
 from engine.exchange import GroupLink, Link
-from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle
 from engine.model.dit import AudioVideoTransformer
@@ -24,6 +23,7 @@ from engine.segments import Segment
 from hhray.errors import EngineFault
 from hhray.geometry import LatentGrid
 from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS
+from hhray.parallel_layout import ParallelLayout
 
 
 @dataclass(frozen=True, slots=True)

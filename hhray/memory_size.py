@@ -44,21 +44,23 @@ def transformer_bytes(size: ModelSize, weights: Format) -> int:
     return linears * WEIGHT_BYTES[weights] + scales + 4 * (norms + embedders + heads + size.head_dim // 8)
 
 
-def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool) -> int:
+def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool, exchange: int | None = None) -> int:
     """Peak activations of one transformer on one rank that holds `num_tokens` tokens (specification 5.4).
 
     The larger of attention (float32 residual, fused qkvg, rotated q, k, v and the mixed values) and MLP (residual,
     bfloat16 input, the wide layer before and after the activation; chunked: of 8,192 tokens at a time, and the output).
+    Where ranks share a clip, `exchange` bytes (hhray.memory_exchange) take the place of the mixed values.
     """
     residual, narrow = 4 * size.hidden, 2 * size.hidden
     heads = 2 * (size.attention_width + 2 * size.num_kv_heads * size.head_dim)
-    attention = residual + 2 * size.qkv_rows + heads + 2 * size.attention_width
+    mixed = num_tokens * 2 * size.attention_width if exchange is None else exchange
+    attention = num_tokens * (residual + 2 * size.qkv_rows + heads) + mixed
     wide = 2 * 3 * size.swiglu_width
     if chunked_mlp:
         mlp = num_tokens * (residual + 2 * narrow) + min(num_tokens, CHUNK_TOKENS) * wide
     else:
         mlp = num_tokens * (residual + narrow + wide)
-    return max(num_tokens * attention, mlp)
+    return max(attention, mlp)
 
 
 def _up_rows(size: ModelSize, index: int) -> int:
