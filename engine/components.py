@@ -29,6 +29,7 @@ from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
 from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
 from hhray.memory_plan import plan_memory
+from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import ServedModel
 
 FP8_CAPABILITY = (8, 9)
@@ -50,9 +51,11 @@ class Components:
         tiers: offered; `max_seconds` is the longest clip of them.
         decoder: "turbo" or "wan".
         plan: to be obeyed instead of one made for the device.
+        layout: how `ranks` ranks share a clip; None: in the way that moves least.
 
     Raises:
-        ConfigError: what is served does not fit the device; the message names the smallest change that would.
+        ConfigError: what is served does not fit the device; the message names the smallest change that would. Or the
+            layout does not fit the ranks or the heads.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class Components:
         max_seconds: int,
         decoder: str = "turbo",
         plan: MemoryPlan | None = None,
+        layout: ParallelLayout | None = None,
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
+        self._layout = layout
         self.codecs = read_codecs(folder) if folder else dict(STAND_INS)
         small, share = frozenset(self.codecs), served.native_share
-        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share)
+        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout)
         self.plan = plan or plan_memory(card(device), demand)
         self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
         self.placements: dict[str, Placement] = {}
@@ -101,7 +106,8 @@ class Components:
         model = self.transformer(stage)
         sampler, rule = stage_sampler(stage, self.served), local_rule(stage, self.served.size.num_layers)
         clean = self.served.predicts_clean and stage is Stage.BASE
-        return Denoiser(model, sampler, rank, world_size, stage_style(stage), rule, predicts_clean=clean)
+        style = stage_style(stage)
+        return Denoiser(model, sampler, rank, world_size, style, rule, predicts_clean=clean, layout=self._layout)
 
     @property
     def text(self) -> TextEncoder:
