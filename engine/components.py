@@ -25,12 +25,14 @@ from engine.model.dit import AudioVideoTransformer
 from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
 from engine.stages import local_rule, stage_sampler, stage_style
+from engine.video_experts import keep_video_experts
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
 from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
 from hhray.memory_plan import plan_memory
 from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import ServedModel
+from hhray.video_only import video_only_plan, video_only_ranks
 
 FP8_CAPABILITY = (8, 9)
 NAMES_OF = {"text": (TEXT,), "video": (VIDEO, TURBO), "sound": (SOUND,)}
@@ -52,10 +54,12 @@ class Components:
         decoder: "turbo" or "wan".
         plan: to be obeyed instead of one made for the device.
         layout: how `ranks` ranks share a clip; None: in the way that moves least.
+        video_only: whether ranks that hold video only do without the other experts (hhray.video_only).
 
     Raises:
         ConfigError: what is served does not fit the device; the message names the smallest change that would. Or the
-            layout does not fit the ranks or the heads.
+            layout does not fit the ranks or the heads; or a checkpoint trained on references or edits is to run on
+            ranks that hold video only.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Components:
         decoder: str = "turbo",
         plan: MemoryPlan | None = None,
         layout: ParallelLayout | None = None,
+        video_only: bool = False,
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
         self._layout = layout
@@ -77,6 +82,7 @@ class Components:
         small, share = frozenset(self.codecs), served.native_share
         demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout)
         self.plan = plan or plan_memory(card(device), demand)
+        self._video_only_ranks = _video_only_ranks(served, demand) if video_only else 0
         self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
@@ -89,11 +95,14 @@ class Components:
         """
         decodes = rank == 0 if decodes is None else decodes
         # placements exchange tensors, which those made in inference mode do not allow
+        video_only = rank < self._video_only_ranks
+        if video_only:
+            self.plan = video_only_plan(self.plan, self.served.size)
         with torch.inference_mode(False), torch.no_grad():
             self._load_small()
             for item in self.plan.components:
                 if item.name != TURBO or decodes:
-                    self._load(item, shown=rank == 0)
+                    self._load(item, rank == 0, video_only)
         if decodes and self.decoder == "wan":
             self._parts.setdefault(TURBO, self._parts[VIDEO])
 
@@ -151,11 +160,13 @@ class Components:
             return BytewiseTextEncoder(channels)
         return AveragingVideoCodec() if kind == "video" else AdditiveAudioCodec()
 
-    def _load(self, item: Component, shown: bool) -> None:
+    def _load(self, item: Component, shown: bool, video_only: bool) -> None:
         if item.name in self._parts:
             return  # a given plan may name what is stood in for
         first = self.device if item.place is Place.RESIDENT else torch.device("cpu")
         part, module = self._loader.make(item, first, shown, self._parts.get(VIDEO))
+        if video_only and isinstance(part, AudioVideoTransformer):
+            keep_video_experts(part)
         self._parts[item.name] = part
         self.placements[item.name] = self._placed(item, part, module)
 
@@ -167,6 +178,15 @@ class Components:
                 raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
             return Offloaded(module, part.layers, part.head, self.device)
         return Resident(module, torch.device("cpu") if item.place is Place.HOST else self.device, item.place)
+
+
+def _video_only_ranks(served: ServedModel, demand: Demand) -> int:
+    if served.capabilities.r2v or served.capabilities.edit:
+        raise ConfigError(
+            "this checkpoint was trained on references or edits, whose tokens follow the text, so that any rank may "
+            "hold text; set engine.video_only_ranks to false"
+        )
+    return video_only_ranks(demand)
 
 
 def card(device: torch.device) -> Gpu | None:

@@ -14,8 +14,8 @@ from hhray.served_model import ServedModel
 class WorkerConfig:
     """How a rank runs. `checkpoint` is a folder of weights, empty for the random ones of the served preset; `tiers` and
     `max_seconds` bound what is asked of it; `layout` is how all ranks share a clip, None: in the way that moves the
-    fewest bytes; `max_pixels` bounds conditioning pictures; clips are written into
-    `scratch_dir`."""
+    fewest bytes; with `video_only_ranks` those that hold video only keep no other experts; `max_pixels` bounds
+    conditioning pictures; clips are written into `scratch_dir`."""
 
     rank: int
     world_size: int
@@ -31,6 +31,7 @@ class WorkerConfig:
     sample_rate: int = 48_000
     reference_noise: bool = False
     layout: ParallelLayout | None = None
+    video_only_ranks: bool = False
     max_pixels: int = 50_000_000
 
 

@@ -36,7 +36,7 @@ from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
 
-WARM_UP_GRID = LatentGrid(2, 4, 4)
+WARM_UP_GRID = LatentGrid(2, 16, 16)  # mostly video, as clips are
 MAX_PIXELS = 50_000_000
 
 
@@ -45,7 +45,7 @@ class Pipeline:
 
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
     (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. Ranks share them in `layout`, or in the way
-    that moves the fewest bytes.
+    that moves the fewest bytes; with `video_only_ranks`, those that hold video only have no other experts.
     """
 
     def __init__(
@@ -61,11 +61,12 @@ class Pipeline:
         reference_noise: bool = False,
         limits: MediaLimits | None = None,
         layout: ParallelLayout | None = None,
+        video_only_ranks: bool = False,
     ) -> None:
         self.served, self.folder = served, folder
         self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
-        self._reference_noise, self._layout = reference_noise, layout
+        self._reference_noise, self._layout, self._video_only = reference_noise, layout, video_only_ranks
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
@@ -117,6 +118,7 @@ class Pipeline:
             max_seconds=self._max_seconds,
             decoder=self._decoder,
             layout=self._layout,
+            video_only=self._video_only,
         )
         components.load(rank)
         self._components = components

@@ -56,6 +56,7 @@ class RankWorker:
             reference_noise=config.reference_noise,
             limits=MediaLimits(config.max_pixels, Path(config.scratch_dir)),
             layout=config.layout,
+            video_only_ranks=config.video_only_ranks,
         )
         self._work: dict[str, HostedBatch] = {}
         torch.set_num_threads(config.threads)
@@ -120,6 +121,8 @@ class RankWorker:
         work, groups, began = self._found(batch_id), self._rendezvous.groups, time.monotonic()
         if work.is_pinned:
             raise EngineFault(f"batch {batch_id} is deterministic and stays on ranks {work.block}; move another")
+        if self._config.video_only_ranks:
+            raise EngineFault("ranks that hold video only keep no other experts, so clips stay on all ranks")
         groups.check(block)
         if layout is not None:
             layout.check(block.num_ranks, self._config.served.size)

@@ -30,11 +30,14 @@ class Format(StrEnum):
 WEIGHT_BYTES = {Format.FP32: 4, Format.BF16: 2, Format.FP8: 1, Format.INT8: 1}
 
 
-def transformer_bytes(size: ModelSize, weights: Format) -> int:
-    """Bytes of one transformer: block linears as `weights`, everything else in float32 (specification 1.2)."""
+def transformer_bytes(size: ModelSize, weights: Format, edge_experts: int = NUM_MODALITIES) -> int:
+    """Bytes of one transformer: block linears as `weights`, everything else in float32 (specification 1.2).
+
+    `edge_experts` are those that edge layers have: one a modality, unless a rank needs fewer (hhray.video_only).
+    """
     linears = norms = rows = 0
     for index in range(size.num_layers):
-        experts = NUM_MODALITIES if size.is_edge(index) else 1
+        experts = edge_experts if size.is_edge(index) else 1
         linears += experts * layer_linears(size, index)
         rows += experts * (size.qkv_rows + 2 * size.hidden + _up_rows(size, index))
         norms += experts * 2 * (size.hidden + size.head_dim)

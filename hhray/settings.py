@@ -105,6 +105,11 @@ class EngineSettings(_Group):
         default=2, ge=1, le=8, description="Ranks per engine (W): GPUs of one NVLink island, or CPU ranks."
     )
     layout: LayoutSettings = Field(default=LayoutSettings(), description="How the ranks share one clip.")
+    video_only_ranks: bool = Field(
+        default=False,
+        description="Ranks that hold video tokens only of every clip offered keep no audio and text experts; clips "
+        "then run one at a time on all ranks.",
+    )
     replicas: int = Field(default=1, ge=0, description="Engine replicas.")
     device: str = Field(default="cpu", pattern="^(cpu|cuda)$", description="Where ranks compute.")
     threads_per_rank: int = Field(default=0, ge=0, description="CPU threads of a rank; 0: cores / ranks, at least 1.")
@@ -134,11 +139,15 @@ class EngineSettings(_Group):
     )
 
     @model_validator(mode="after")
-    def _layout_fits(self) -> Self:
+    def _ranks_fit(self) -> Self:
         if self.layout.ulysses and self.layout.ulysses * self.layout.gather != self.ranks:
             raise ValueError(
                 f"layout.ulysses {self.layout.ulysses} x layout.gather {self.layout.gather} is not ranks {self.ranks}; "
                 "choose degrees that multiply to it, or leave ulysses at 0"
+            )
+        if self.video_only_ranks and self.max_batch > 1:
+            raise ValueError(
+                f"with video_only_ranks clips run one at a time, and max_batch is {self.max_batch}; set it to 1"
             )
         return self
 

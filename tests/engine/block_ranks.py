@@ -27,6 +27,7 @@ from engine.samplers.distilled import DistilledSampler
 from engine.samplers.noise import NoiseSource
 from engine.samplers.unipc import Guidance, UniPCSampler
 from engine.segments import Segment
+from engine.video_experts import keep_video_experts
 from engine.weights import fill_random
 from engine.worker import ClipJob, RankWorker, WorkerConfig
 from hhray.blocks import Block, aligned_blocks
@@ -99,6 +100,21 @@ def moved_clip(model: AudioVideoTransformer, rendezvous: Rendezvous, samplers: s
         alone.step(index)
     last = groups.rank in block
     return {"steps": steps, "sent": sent, "difference": difference(batch, alone) if last else None}
+
+
+def video_ranks(model: AudioVideoTransformer, rank: int, world_size: int) -> dict[str, Any]:
+    """A clip whose sound and text lie on the last rank, the others having video experts only. The model loses some."""
+    found = {}
+    for name, ranks in (("alone", 1), ("spared", world_size)):
+        if ranks > 1 and rank < world_size - 1:
+            keep_video_experts(model)
+        denoiser = Denoiser(model, UniPCSampler(2), rank if ranks > 1 else 0, ranks)
+        batch = denoiser.start([ClipInput(LatentGrid(9, 4, 6), 3, normal(1, 2, 16), NoiseSource(2, CPU))])
+        for index in range(2):
+            denoiser.step(batch, index)
+        found[name] = torch.cat([batch.videos[0].flatten(), batch.audios[0].flatten()])
+    difference = (found["spared"] - found["alone"]).abs().max() / found["alone"].abs().max()
+    return {"difference": difference.item(), "weights": sum(weight.numel() for weight in model.parameters())}
 
 
 def linked_ranks(rendezvous: Rendezvous) -> dict[str, Any]:
@@ -231,6 +247,7 @@ def main(rank: int, world_size: int, folder: Path) -> None:
         model = AudioVideoTransformer(SIZE, torch.float32)
         fill_random(model, 1)
         facts |= {samplers: moved_clip(model, rendezvous, samplers) for samplers in SAMPLERS}
+        facts["video"] = video_ranks(model, rank, world_size)
     rendezvous.close()
     if world_size in WAYS:
         more, tensors = worker_facts(rank, world_size, folder)

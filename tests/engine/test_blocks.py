@@ -108,3 +108,11 @@ def test_a_deterministic_clip_gives_the_same_bytes_twice_in_the_given_layout(blo
         assert stays == f"batch again is deterministic and stays on ranks 0-{world_size - 1}; move another"
         assert packed == "a deterministic clip runs alone, and 2 clips were packed into one batch"
         assert "choose degrees that multiply to 2" in misfit
+
+
+@pytest.mark.parametrize("world_size", SIZES)
+def test_ranks_with_video_experts_only_make_the_same_clip(block_gang, world_size):
+    results = [result.facts["video"] for result in block_gang(world_size)]
+    assert max(result["difference"] for result in results) <= 1e-5
+    weights = [result["weights"] for result in results]
+    assert weights[:-1] == [weights[0]] * (world_size - 1) < weights[-1:] * (world_size - 1)

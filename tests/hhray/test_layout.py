@@ -60,6 +60,7 @@ PUBLIC_NAMES = {
     "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
     "TaskState",
     "hhray.verb": "Verb",
+    "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
 }
 
 
