@@ -37,16 +37,18 @@ from hhray.memory_size import (
     DECODE_BYTES_PER_PIXEL,
     ENCODER_ACTIVATION_BYTES,
     GB,
+    WEIGHT_BYTES,
     Format,
     activation_bytes,
     transformer_bytes,
 )
-from hhray.model_size import ModelSize
+from hhray.model_size import PATCH_CHANNELS, ModelSize
 from hhray.parallel_layout import ParallelLayout
 
 MIN_GPU_GB = 24
 RESERVE_BYTES = 3 * GB // 2  # CUDA context, fragmentation
 MAX_TEXT_TOKENS = 640
+KEPT_LATENTS = 4  # the latent itself; what a UniPC solver remembers: a latent and two predictions
 SMALL_MODEL_BYTES = GB  # networks below this run on a CPU
 RANK_COUNTS = (1, 2, 4, 8)
 
@@ -139,13 +141,16 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
 def shared_activation_bytes(
     size: ModelSize, num_tokens: int, num_ranks: int, chunked_mlp: bool, layout: ParallelLayout | None = None
 ) -> int:
-    """Peak activations on each of `num_ranks` GPUs that share a stream of `num_tokens` tokens, the exchange included.
+    """Peak activations on each of `num_ranks` GPUs that share a stream of `num_tokens` tokens.
+
+    With the exchange's, and with the latents, which every GPU holds whole: as if all tokens were video, in float32.
 
     Raises:
         ConfigError: the layout does not fit the ranks or the heads.
     """
     exchange = planned_exchange_bytes(size, num_tokens, num_ranks, layout)
-    return activation_bytes(size, -(-num_tokens // num_ranks), chunked_mlp, exchange)
+    latents = KEPT_LATENTS * num_tokens * PATCH_CHANNELS * WEIGHT_BYTES[Format.FP32]
+    return activation_bytes(size, -(-num_tokens // num_ranks), chunked_mlp, exchange) + latents
 
 
 def check_room(

@@ -40,8 +40,8 @@ PUBLIC_NAMES = {
     "hhray.memory_exchange": "GROUP_BYTES LINKED_CHANNELS MIB ELEMENT_BYTES PAIR_BYTES PEER_CHANNEL_BYTES "
     "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes planned_exchange_bytes",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
-    "hhray.memory_plan": "MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES check_room is_small "
-    "plan_memory shared_activation_bytes",
+    "hhray.memory_plan": "KEPT_LATENTS MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES "
+    "check_room is_small plan_memory shared_activation_bytes",
     "hhray.memory_recipes": "ALL_STAND_INS CODEC_OF Recipe components recipes",
     "hhray.memory_size": "CHUNK_TOKENS DECODE_BYTES_PER_PIXEL ENCODER_ACTIVATION_BYTES ENCODER_BYTES "
     "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB VAE_BYTES WEIGHT_BYTES activation_bytes "
