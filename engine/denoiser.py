@@ -7,6 +7,7 @@ the slices are gathered after each forward pass, and every rank takes the same s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -69,7 +70,7 @@ class Denoiser:
                 raise EngineFault("this sampler guides away from a negative text, and a clip has none; give it one")
             branches.append(self._branch(clips, negatives, link, layout))
         solvers = tuple((self.sampler.solver(), self.sampler.solver()) for _ in clips)
-        batch = Batch(tuple(clips), tuple(branches), solvers)
+        batch = Batch(tuple(replace(clip, video=None) for clip in clips), tuple(branches), solvers)  # it is used up
         for clip in clips:
             grid = clip.grid
             audio = clip.draw((clip.audio_latents, AUDIO_CHANNELS)) if clip.audio is None else clip.audio

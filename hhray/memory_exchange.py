@@ -11,10 +11,11 @@ ELEMENT_BYTES = 2  # queries, keys and values are exchanged in bfloat16
 MIB = 2**20
 # A process group takes memory on the device for as long as it lives, in proportion to NCCL's channels. Nobody measured
 # it here: the figures are of public reports about GPUs that NVLink joins, and a ceiling for others of that kind.
-# - The first all-to-all on 8 H100 took 3.28 GB: 7 peers x 32 channels x (a buffer of 10 MiB and two of 2 MiB), in
-#   github.com/NVIDIA/nccl/issues/1685. NCCL_MAX_P2P_NCHANNELS, in the environment of the ranks, lowers the channels.
-# - All else that a group of 2, or of more, took on an A100, an all-reduce included: 544 and 688 MB, issues/964 there.
-# - Without NVLink NCCL opens 2 channels to a peer (its log, as in issues/34 and 1189).
+# - The first all-to-all on 8 H100 took 3.28 GB (github.com/NVIDIA/nccl/issues/1685): buffers of 10 and of 2 MiB on 32
+#   channels to each of 7 peers; one and two of them make up the sum. Fewer channels (NCCL_MAX_P2P_NCHANNELS) take less.
+# - All else that a group of 2, or of more, took on an A100, an all-reduce included: 544 and 688 MB (issues/964 there).
+# - GPUs that cannot reach each other directly: 2 channels to a peer, says NCCL's log in
+#   github.com/ultralytics/ultralytics/issues/12905.
 PEER_CHANNEL_BYTES = (10 + 2 + 2) * MIB
 LINKED_CHANNELS, UNLINKED_CHANNELS = 32, 2
 PAIR_BYTES, GROUP_BYTES = 544 * MIB, 688 * MIB
@@ -31,8 +32,8 @@ def exchange_bytes(size: ModelSize, num_tokens: int, layout: ParallelLayout) -> 
         attention       r + N 2 K / U D + S H / U D      fetched keys and values, the outcome
         by heads, back  S H / U D + 2 s H D              the outcome, received, put in order
 
-    What is in N or G only where there are several groups. Every rank is taken to see all N tokens: the
-    one that holds audio and text does, in local layers too.
+    What is in N or G only where there are several groups. Every rank is taken to see all N tokens: the one that holds
+    audio and text does, in local layers too.
 
     Args:
         size: of the network.
