@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from fractions import Fraction
 
 from hhray.model_size import ModelSize
@@ -68,6 +69,7 @@ def planned_exchange_bytes(
     return max(exchange_bytes(size, num_tokens, one) for one in layouts)
 
 
+@functools.cache
 def eligible_layouts(size: ModelSize, num_ranks: int) -> tuple[ParallelLayout, ...]:
     """The layouts that the cheapest can be, whatever the shape: the one that sends least where all is seen, and those
     with less Ulysses, which layers that see near frames only may prefer, because there a halo is all they fetch.

@@ -3,8 +3,12 @@
 Video comes first in a clip's stream and ranks hold slices in order, so that audio and text lie on the last ranks, on as
 few as even slices allow. Of the full network these experts are 2 of 3 in 8 layers, 4.37e9 weights: 8.73 GB of a
 transformer's 30.6 in bfloat16, 4.37 in 8 bits (specification 5.3). A rank that holds audio or text needs all of them,
-so a gang of equal GPUs holds no more than before; the room is on the other ranks only, and their clips have to stay on
-all ranks of the gang, one at a time, without pictures or videos behind the text. It is an option for that reason.
+so a gang of equal GPUs holds no more than before; the room is on the other ranks only (5 of 8, 2 of 4, 1 of 2 where all
+tiers are offered), and their clips have to stay on all ranks of the gang, one at a time, without pictures or videos
+behind the text. It is an option for that reason.
+
+Packed clips are not put into another order for this: a token costs the same wherever it is computed, and audio and text
+away from their own clip's video would cut the blocks of the attention in pieces.
 """
 
 from __future__ import annotations
