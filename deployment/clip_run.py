@@ -246,6 +246,7 @@ class ClipRun:
             video_path=next((path for kind, path in paths if kind is MediaType.VIDEO), ""),
             keep_sound=request.audio_setting is AudioSetting.ORIGIN,
             seconds=request.output_seconds,
+            deterministic=request.deterministic,
         )
 
 

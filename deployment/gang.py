@@ -205,6 +205,8 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         frames_per_second=config.frames_per_second,
         sample_rate=config.sample_rate,
         reference_noise=config.reference_noise,
+        layout=config.parallel_layout,
+        video_only_ranks=config.video_only_ranks,
         max_pixels=settings.media.max_pixels,
     )
     return RankActor.options(  # type: ignore[attr-defined]

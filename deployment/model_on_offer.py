@@ -23,6 +23,7 @@ def model_on_offer(settings: Settings) -> ServedModel:
     served = served_model(folder, engine.preset, engine.super_resolution, engine.base, engine.decoder)
     if engine.device == "cpu":  # what a GPU holds is known on its own machine only: there the ranks refuse
         share = served.native_share
-        tiers, seconds = engine.tiers, engine.max_seconds
-        plan_memory(None, Demand(served.size, tiers, seconds, engine.ranks, served.ladder, native_share=share))
+        tiers, seconds, layout = engine.tiers, engine.max_seconds, engine.parallel_layout
+        demand = Demand(served.size, tiers, seconds, engine.ranks, served.ladder, native_share=share, layout=layout)
+        plan_memory(None, demand)
     return served

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 from torch import Tensor
 
+from engine.clip_state import ClipState, StateForm
 from engine.conditioning import Prepared
 from engine.denoiser import Batch, ClipInput, Denoiser
+from engine.exchange import Link
+from engine.samplers.noise import NoiseSource
 from engine.super_resolution import super_resolution_input
 from hhray.errors import EngineFault
 from hhray.geometry import ClipGeometry
 from hhray.memory_parts import Stage
+from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS
+from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import Pass
 
 DenoiserOf = Callable[[Stage], Denoiser]
@@ -20,7 +26,11 @@ DenoiserOf = Callable[[Stage], Denoiser]
 
 class ClipBatch:
     """Clips of one shape. Steps are counted over all passes; a pass begins with its first step, not before, so that a
-    transformer that has to be swapped in is asked for when it is needed."""
+    transformer that has to be swapped in is asked for when it is needed.
+
+    It begins on all ranks of the gang. Between any two steps it may `go_on` on others, which need its `state` unless
+    they made the last step.
+    """
 
     def __init__(self, prepared: Sequence[Prepared], passes: tuple[Pass, ...], denoiser_of: DenoiserOf) -> None:
         self.prepared, self.passes = tuple(prepared), passes
@@ -29,6 +39,8 @@ class ClipBatch:
         self._pass = 0
         self._base_audios: list[Tensor] | None = None
         self._bytes_before = 0
+        self._link: Link | None = None
+        self._layout: ParallelLayout | None = None
         self._batch = self.denoiser.start([one.clip for one in prepared])
 
     @property
@@ -74,16 +86,80 @@ class ClipBatch:
         audios = self._batch.audios if self._base_audios is None else self._base_audios
         return self._batch.videos[item], audios[item]
 
+    @property
+    def stage_tokens(self) -> tuple[tuple[Stage, int], ...]:
+        """The passes' stages and the tokens of their streams."""
+        clips = [one.clip for one in self.prepared]
+        texts = [max((text for text in (clip.text, clip.negative_text) if text is not None), key=len) for clip in clips]
+        shapes = [clip.shape(text) for clip, text in zip(clips, texts, strict=True)]
+        others = sum(shape.num_tokens - shape.grid.num_tokens for shape in shapes)
+        return tuple((one.stage, others + len(clips) * one.grid.num_tokens) for one in self.passes)
+
+    @property
+    def state(self) -> ClipState:
+        """All that the steps made until now have changed."""
+        noise = tuple(source.state for source in self._sources)
+        return ClipState(self._pass, self._batch.next_step, self._batch.latents, noise, tuple(self._base_audios or ()))
+
+    @property
+    def state_form(self) -> StateForm:
+        """The sizes of a state, which every rank knows."""
+        audios = [(one.clip.audio_latents, AUDIO_CHANNELS) for one in self.prepared]
+        shapes = []
+        for one in self.passes:
+            video = (VIDEO_CHANNELS, one.grid.frames, one.grid.height, one.grid.width)
+            shapes.append(tuple(shape for audio in audios for shape in (video, audio)))
+        return StateForm(tuple(shapes), tuple(source.state.numel() for source in self._sources))
+
+    def go_on(self, link: Link, layout: ParallelLayout | None, state: ClipState | None = None) -> None:
+        """Share the next steps, also of the passes to come, with the ranks of `link`, in `layout` or the cheapest.
+
+        `state` is that of a rank that made the last step, for one that did not.
+
+        Raises:
+            ConfigError: the layout does not fit the ranks or the heads.
+        """
+        self._link, self._layout = link, layout
+        if state is None or state.pass_index == self._pass:
+            self.denoiser.resplit(self._batch, link, layout)
+        else:
+            clips = [self._given(item, state) for item in range(len(self.prepared))]
+            self._enter(state.pass_index, clips)
+        if state is not None:
+            self._batch.resume(state.latents, state.next_step)
+            self._base_audios = list(state.base_audios) or None
+            self.next_step = state.next_step + sum(one.num_steps for one in self.passes[: self._pass])
+            for source, noise in zip(self._sources, state.noise, strict=True):
+                source.state = noise
+
+    @property
+    def _sources(self) -> list[NoiseSource]:
+        sources = [one.clip.draw for one in self.prepared]
+        if not all(isinstance(source, NoiseSource) for source in sources):
+            raise EngineFault("a clip's noise does not come from a NoiseSource, so it cannot go on on another rank")
+        return cast(list[NoiseSource], sources)
+
     def _begin_super_resolution(self) -> None:
         base = self._batch
-        self._bytes_before += base.bytes_sent
         self._base_audios = base.audios
-        self._pass += 1
-        clips = [self._enlarged(item, base) for item in range(len(self.prepared))]
-        self._batch = self.denoiser.start(clips)
+        index = self._pass + 1
+        self._enter(index, [self._enlarged(item, base, index) for item in range(len(self.prepared))])
 
-    def _enlarged(self, item: int, base: Batch) -> ClipInput:
-        one, grid = self.prepared[item], self.passes[self._pass].grid
-        clip, frame = one.clip, one.first_frames[self._pass]
+    def _enter(self, pass_index: int, clips: Sequence[ClipInput]) -> None:
+        self._bytes_before += self._batch.bytes_sent
+        self._pass = pass_index
+        self._batch = self.denoiser.start(clips, self._link, self._layout)
+
+    def _enlarged(self, item: int, base: Batch, pass_index: int) -> ClipInput:
+        one, grid = self.prepared[item], self.passes[pass_index].grid
+        clip, frame = one.clip, one.first_frames[pass_index]
         start = super_resolution_input(base.videos[item], base.audios[item], grid, clip.text, clip.draw, frame)
         return replace(start, conditions=clip.conditions)
+
+    def _given(self, item: int, state: ClipState) -> ClipInput:
+        """The clip of a super-resolution pass that another rank began: its sound is held."""
+        one, (video, audio) = self.prepared[item], state.latents[2 * item : 2 * item + 2]
+        grid, frame = self.passes[state.pass_index].grid, one.first_frames[state.pass_index]
+        clip = one.clip
+        given = ClipInput(grid, clip.audio_latents, clip.text, clip.draw, frame, audio.latent, video.latent)
+        return replace(given, conditions=clip.conditions)

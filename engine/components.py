@@ -25,11 +25,14 @@ from engine.model.dit import AudioVideoTransformer
 from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
 from engine.stages import local_rule, stage_sampler, stage_style
+from engine.video_experts import keep_video_experts
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
 from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
 from hhray.memory_plan import plan_memory
+from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import ServedModel
+from hhray.video_only import video_only_plan, video_only_ranks
 
 FP8_CAPABILITY = (8, 9)
 NAMES_OF = {"text": (TEXT,), "video": (VIDEO, TURBO), "sound": (SOUND,)}
@@ -50,9 +53,13 @@ class Components:
         tiers: offered; `max_seconds` is the longest clip of them.
         decoder: "turbo" or "wan".
         plan: to be obeyed instead of one made for the device.
+        layout: how `ranks` ranks share a clip; None: in the way that moves least.
+        video_only: whether ranks that hold video only do without the other experts (hhray.video_only).
 
     Raises:
-        ConfigError: what is served does not fit the device; the message names the smallest change that would.
+        ConfigError: what is served does not fit the device; the message names the smallest change that would. Or the
+            layout does not fit the ranks or the heads; or a checkpoint trained on references or edits is to run on
+            ranks that hold video only.
     """
 
     def __init__(
@@ -66,12 +73,16 @@ class Components:
         max_seconds: int,
         decoder: str = "turbo",
         plan: MemoryPlan | None = None,
+        layout: ParallelLayout | None = None,
+        video_only: bool = False,
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
+        self._layout = layout
         self.codecs = read_codecs(folder) if folder else dict(STAND_INS)
         small, share = frozenset(self.codecs), served.native_share
-        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share)
+        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout)
         self.plan = plan or plan_memory(card(device), demand)
+        self._video_only_ranks = _video_only_ranks(served, demand) if video_only else 0
         self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
@@ -84,11 +95,14 @@ class Components:
         """
         decodes = rank == 0 if decodes is None else decodes
         # placements exchange tensors, which those made in inference mode do not allow
+        video_only = rank < self._video_only_ranks
+        if video_only:
+            self.plan = video_only_plan(self.plan, self.served.size)
         with torch.inference_mode(False), torch.no_grad():
             self._load_small()
             for item in self.plan.components:
                 if item.name != TURBO or decodes:
-                    self._load(item, shown=rank == 0)
+                    self._load(item, rank == 0, video_only)
         if decodes and self.decoder == "wan":
             self._parts.setdefault(TURBO, self._parts[VIDEO])
 
@@ -101,7 +115,8 @@ class Components:
         model = self.transformer(stage)
         sampler, rule = stage_sampler(stage, self.served), local_rule(stage, self.served.size.num_layers)
         clean = self.served.predicts_clean and stage is Stage.BASE
-        return Denoiser(model, sampler, rank, world_size, stage_style(stage), rule, predicts_clean=clean)
+        style = stage_style(stage)
+        return Denoiser(model, sampler, rank, world_size, style, rule, predicts_clean=clean, layout=self._layout)
 
     @property
     def text(self) -> TextEncoder:
@@ -145,11 +160,13 @@ class Components:
             return BytewiseTextEncoder(channels)
         return AveragingVideoCodec() if kind == "video" else AdditiveAudioCodec()
 
-    def _load(self, item: Component, shown: bool) -> None:
+    def _load(self, item: Component, shown: bool, video_only: bool) -> None:
         if item.name in self._parts:
             return  # a given plan may name what is stood in for
         first = self.device if item.place is Place.RESIDENT else torch.device("cpu")
         part, module = self._loader.make(item, first, shown, self._parts.get(VIDEO))
+        if video_only and isinstance(part, AudioVideoTransformer):
+            keep_video_experts(part)
         self._parts[item.name] = part
         self.placements[item.name] = self._placed(item, part, module)
 
@@ -163,10 +180,20 @@ class Components:
         return Resident(module, torch.device("cpu") if item.place is Place.HOST else self.device, item.place)
 
 
+def _video_only_ranks(served: ServedModel, demand: Demand) -> int:
+    if served.capabilities.r2v or served.capabilities.edit:
+        raise ConfigError(
+            "this checkpoint was trained on references or edits, whose tokens follow the text, so that any rank may "
+            "hold text; set engine.video_only_ranks to false"
+        )
+    return video_only_ranks(demand)
+
+
 def card(device: torch.device) -> Gpu | None:
     """What the plan asks of a CUDA device; None for the CPU."""
     if device.type != "cuda":
         return None
     facts = torch.cuda.get_device_properties(device)
     vendor = "amd" if torch.version.hip else "nvidia"
-    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor)
+    linked = "GeForce" not in facts.name  # since the 40 series none of them has NVLink
+    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor, linked)

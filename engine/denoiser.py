@@ -7,80 +7,24 @@ the slices are gathered after each forward pass, and every rank takes the same s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from torch import Tensor
 
 from engine.branch import Branch, split_branch
+from engine.denoising_batch import Batch, ClipInput
 from engine.exchange import GroupLink, Link
-from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle
 from engine.model.dit import AudioVideoTransformer
 from engine.model.patch import patchify, unpatchify
-from engine.model.stream import ItemShape, TokenStream
-from engine.samplers.base import Draw, Sampler, Solver
-from engine.segments import Segment
+from engine.model.stream import TokenStream
+from engine.samplers.base import Sampler
 from hhray.errors import EngineFault
-from hhray.geometry import LatentGrid
 from hhray.model_size import AUDIO_CHANNELS, VIDEO_CHANNELS
+from hhray.parallel_layout import ParallelLayout
 
-
-@dataclass(frozen=True, slots=True)
-class ClipInput:
-    """What one clip is made from, on the compute device. All tensors are float32.
-
-    `text` is [X, text channels]; `draw` gives the clip's own noise. Given values, if any: `first_frame`, [48, 1, h, w],
-    is held as latent frame 0; `audio`, [A, 64], is held throughout; `video`, [48, T, h, w], is started from in place of
-    noise. `negative_text`, [X', text channels], is what guidance leads away from; `conditions` are read along.
-
-    `source`, [48, T, h, w], takes the place of what the network predicts in the first `source_steps` steps: the clip
-    then goes on from that video, noised to the level of that step, with sound made from the start.
-    """
-
-    grid: LatentGrid
-    audio_latents: int
-    text: Tensor
-    draw: Draw
-    first_frame: Tensor | None = None
-    audio: Tensor | None = None
-    video: Tensor | None = None
-    negative_text: Tensor | None = None
-    conditions: tuple[Segment, ...] = ()
-    source: Tensor | None = None
-    source_steps: int = 0
-
-    def shape(self, text: Tensor) -> ItemShape:
-        """The clip's sizes in a stream with these text features."""
-        return ItemShape(self.grid, self.audio_latents, len(text), tuple(segment.shape for segment in self.conditions))
-
-
-@dataclass(slots=True)
-class Batch:
-    """A batch on its way: whole latents of every clip, their solvers, its forward passes, and the next step.
-
-    `branches` has one entry, or with guidance two: the clips' own texts, then the negative ones.
-    """
-
-    clips: tuple[ClipInput, ...]
-    branches: tuple[Branch, ...]
-    solvers: tuple[tuple[Solver, Solver], ...]  # of video and audio
-    videos: list[Tensor] = field(default_factory=list)  # float32 [48, T, h, w]
-    audios: list[Tensor] = field(default_factory=list)  # float32 [A, 64]
-    next_step: int = 0
-    bytes_sent_before: int = 0  # in splits that are no more
-
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes this rank has sent to others for the batch."""
-        return self.bytes_sent_before + sum(branch.exchange.bytes_sent for branch in self.branches)
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """Tensors that exist before a step and are no activations of it."""
-        fixed = [tensor for branch in self.branches for tensor in (*branch.texts, *branch.rotary)]
-        fixed += [segment.payload for clip in self.clips for segment in clip.conditions]
-        return [*fixed, *self.videos, *self.audios]
+__all__ = ["Batch", "ClipInput", "Denoiser", "slice_inputs"]
 
 
 class Denoiser:
@@ -107,21 +51,26 @@ class Denoiser:
         self.rank, self.world_size = rank, world_size
         self.link, self.layout = GroupLink(rank, world_size), layout
 
-    def start(self, clips: Sequence[ClipInput]) -> Batch:
+    def start(
+        self, clips: Sequence[ClipInput], link: Link | None = None, layout: ParallelLayout | None = None
+    ) -> Batch:
         """Positions, and initial noise: audio first, then video, as the published weights' own pipeline draws.
+
+        The ranks of `link` share it in `layout` or the cheapest; without a link all do, in the denoiser's own layout.
 
         Raises:
             EngineFault: the sampler guides, and a clip has no negative text.
             ConfigError: the layout does not fit the ranks or the heads.
         """
-        branches = [self._branch(clips, [clip.text for clip in clips], self.link, self.layout)]
+        link, layout = (self.link, self.layout) if link is None else (link, layout)
+        branches = [self._branch(clips, [clip.text for clip in clips], link, layout)]
         if self.sampler.guidance(0) is not None:
             negatives = [clip.negative_text for clip in clips if clip.negative_text is not None]
             if len(negatives) < len(clips):
                 raise EngineFault("this sampler guides away from a negative text, and a clip has none; give it one")
-            branches.append(self._branch(clips, negatives, self.link, self.layout))
+            branches.append(self._branch(clips, negatives, link, layout))
         solvers = tuple((self.sampler.solver(), self.sampler.solver()) for _ in clips)
-        batch = Batch(tuple(clips), tuple(branches), solvers)
+        batch = Batch(tuple(replace(clip, video=None) for clip in clips), tuple(branches), solvers)  # it is used up
         for clip in clips:
             grid = clip.grid
             audio = clip.draw((clip.audio_latents, AUDIO_CHANNELS)) if clip.audio is None else clip.audio
@@ -134,8 +83,8 @@ class Denoiser:
     def resplit(self, batch: Batch, link: Link, layout: ParallelLayout | None = None) -> None:
         """Go on with `batch` on the ranks of `link`, in `layout` or the cheapest; between any two steps.
 
-        All ranks must do so alike. Every rank has the whole latents and the solvers' state, so nothing moves, and the
-        clips stay the same.
+        All of them must do so alike, and have the batch at the same step: every rank of its last split has, with the
+        whole latents and the solvers' state; to others it is given (Batch.resume). The clips stay the same.
 
         Raises:
             ConfigError: the layout does not fit the ranks or the heads.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hhray.geometry import FRAMES_PER_SECOND, MAX_DURATION, ClipGeometry, Ratio, Resolution
+from hhray.parallel_layout import ParallelLayout
 from hhray.request import Mode
 from hhray.served_model import ServedModel
 
@@ -12,8 +13,9 @@ from hhray.served_model import ServedModel
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """How a rank runs. `checkpoint` is a folder of weights, empty for the random ones of the served preset; `tiers` and
-    `max_seconds` bound what is asked of it; `max_pixels` bounds conditioning pictures; clips are written into
-    `scratch_dir`."""
+    `max_seconds` bound what is asked of it; `layout` is how all ranks share a clip, None: in the way that moves the
+    fewest bytes; with `video_only_ranks` those that hold video only keep no other experts; `max_pixels` bounds
+    conditioning pictures; clips are written into `scratch_dir`."""
 
     rank: int
     world_size: int
@@ -28,6 +30,8 @@ class WorkerConfig:
     frames_per_second: int = 25
     sample_rate: int = 48_000
     reference_noise: bool = False
+    layout: ParallelLayout | None = None
+    video_only_ranks: bool = False
     max_pixels: int = 50_000_000
 
 
@@ -38,7 +42,8 @@ class ClipJob:
     `prompt` is what the model reads. `images` are the first frame (i2v) or the references (r2v, video-edit) in the
     client's order; `video_path` is the source of an edit, `sound_path` sound that drives the clip, empty where there is
     none. `keep_sound` holds the source video's sound and delivers its own track. `seconds` is the length delivered,
-    at most `duration`; 0 means all of it.
+    at most `duration`; 0 means all of it. A `deterministic` clip gives the same latents, bit by bit, each time on the
+    same machine: it runs alone, and stays on all ranks and in the layout it began in.
     """
 
     task_id: str
@@ -53,6 +58,7 @@ class ClipJob:
     sound_path: str = ""
     keep_sound: bool = False
     seconds: float = 0.0
+    deterministic: bool = False
 
     @property
     def geometry(self) -> ClipGeometry:
@@ -87,6 +93,14 @@ class StepReport:
     seconds: float
     bytes_exchanged: int
     peak_activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReport:
+    """What moving a batch to another block took on one rank; `bytes_sent` went to ranks that lacked its state."""
+
+    seconds: float
+    bytes_sent: int
 
 
 @dataclass(frozen=True, slots=True)

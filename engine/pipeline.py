@@ -30,12 +30,14 @@ from engine.samplers.noise import NoiseSource
 from hhray.errors import EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
 from hhray.memory_parts import Stage
+from hhray.memory_plan import check_room
+from hhray.parallel_layout import ParallelLayout
 from hhray.request import Mode
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
 
-WARM_UP_GRID = LatentGrid(2, 4, 4)
+WARM_UP_GRID = LatentGrid(2, 16, 16)  # mostly video, as clips are
 MAX_PIXELS = 50_000_000
 
 
@@ -43,7 +45,8 @@ class Pipeline:
     """One model on one device, or one rank's share of it.
 
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
-    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips.
+    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. Ranks share them in `layout`, or in the way
+    that moves the fewest bytes; with `video_only_ranks`, those that hold video only have no other experts.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class Pipeline:
         sample_rate: int = 48_000,
         reference_noise: bool = False,
         limits: MediaLimits | None = None,
+        layout: ParallelLayout | None = None,
+        video_only_ranks: bool = False,
     ) -> None:
         self.served, self.folder = served, folder
         self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
-        self._reference_noise = reference_noise
+        self._reference_noise, self._layout, self._video_only = reference_noise, layout, video_only_ranks
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
@@ -114,6 +119,8 @@ class Pipeline:
             tiers=self._tiers,
             max_seconds=self._max_seconds,
             decoder=self._decoder,
+            layout=self._layout,
+            video_only=self._video_only,
         )
         components.load(rank)
         self._components = components
@@ -189,11 +196,13 @@ class Pipeline:
 
         Raises:
             MediaError: a file cannot be read.
-            InvalidParameter: the clip is larger than what the memory was planned for.
+            InvalidParameter: a clip is larger than what the memory was planned for, or deterministic and not alone.
             EngineFault: no jobs, or jobs of different shapes.
         """
         if len({(job.geometry, job.mode, len(job.images)) for job in jobs}) != 1:
             raise EngineFault(f"a batch needs one or more clips of one shape, got {len(jobs)} of several or none")
+        if len(jobs) > 1 and any(job.deterministic for job in jobs):
+            raise InvalidParameter(f"a deterministic clip runs alone, and {len(jobs)} clips were packed into one batch")
         for job in jobs:
             self._check_offer(job)
         conditioner = self._conditioned
@@ -250,6 +259,15 @@ class Pipeline:
         if geometry.resolution is Resolution.P256:
             reason = f"that is the size the {name} model draws at"
         return f"Denoised at {native} and enlarged to {geometry.output} after decode: {reason}."
+
+    def check_room(self, batch: ClipBatch, num_ranks: int, layout: ParallelLayout | None = None) -> None:
+        """Whether `num_ranks` ranks have the memory to share a batch, as planned.
+
+        Raises:
+            ConfigError: they have not.
+        """
+        for stage, num_tokens in batch.stage_tokens:
+            check_room(self._loaded.plan, self.served.size, stage, num_tokens, num_ranks, layout)
 
     def weights_on_device(self) -> tuple[int, int]:
         """Parameters of the base transformer and their bytes."""

@@ -1,43 +1,36 @@
 """RankWorker: what one rank's process hosts. It turns jobs into files; the coordinator decides when.
 
 A clip's way: `begin` (text, pictures, noise), `steps` until all denoising steps are made, `decode` and `mux` on rank 0.
-All ranks get the same calls in the same order, because steps exchange data between them. Arguments and results are
-plain values (engine.messages); no tensor leaves the process. The model is that of `engine.pipeline.Pipeline`.
+Between any two steps `move` gives it to another block of ranks. All ranks get the same calls in the same order, because
+steps exchange data between them; those outside a batch's block have nothing to do in its steps and return at once, so
+that batches on other blocks run at the same time. Arguments and results are plain values (engine.messages); no tensor
+leaves the process. The model is that of `engine.pipeline.Pipeline`.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from engine.activation_meter import ActivationMeter, reset_cuda_peak
+from engine.activation_meter import ActivationMeter
 from engine.attention import attention_backends
-from engine.clip import Clip
-from engine.clip_batch import ClipBatch
+from engine.clip_move import move_batch
 from engine.conditioning import MediaLimits
-from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
+from engine.hosted_batch import HostedBatch
+from engine.messages import ClipJob, LoadReport, MoveReport, MuxReport, StepReport, WorkerConfig
 from engine.pipeline import Pipeline
 from engine.rendezvous import BACKENDS, Rendezvous
+from hhray.blocks import Block
 from hhray.errors import ConfigError, EngineFault
+from hhray.parallel_layout import ParallelLayout
 
-__all__ = ["ClipJob", "LoadReport", "MuxReport", "RankWorker", "StepReport", "WorkerConfig"]
+__all__ = ["ClipJob", "LoadReport", "MoveReport", "MuxReport", "RankWorker", "StepReport", "WorkerConfig"]
 
 BARE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-
-
-@dataclass(slots=True)
-class _Work:
-    """A batch in this process. `decoded` holds rank 0's clips until they are muxed; `peak_bytes` is the last
-    measurement of the batch's activations."""
-
-    batch: ClipBatch
-    decoded: dict[int, Clip] = field(default_factory=dict)
-    peak_bytes: int = 0
 
 
 class RankWorker:
@@ -63,8 +56,10 @@ class RankWorker:
             sample_rate=config.sample_rate,
             reference_noise=config.reference_noise,
             limits=MediaLimits(config.max_pixels, Path(config.scratch_dir)),
+            layout=config.layout,
+            video_only_ranks=config.video_only_ranks,
         )
-        self._work: dict[str, _Work] = {}
+        self._work: dict[str, HostedBatch] = {}
         torch.set_num_threads(config.threads)
 
     def open_rendezvous(self, host: str) -> int:
@@ -72,7 +67,7 @@ class RankWorker:
         return self._rendezvous.open(host)
 
     def join(self, host: str, port: int, timeout_seconds: float) -> None:
-        """Form the group with the other ranks, which must call this too; a single rank meets nobody.
+        """Form the groups with the other ranks, which must call this too; a single rank meets nobody.
 
         Raises:
             EngineFault: not all ranks came within `timeout_seconds`.
@@ -94,7 +89,7 @@ class RankWorker:
         return LoadReport(time.monotonic() - began, parameters, num_bytes, attention_backends())
 
     def begin(self, batch_id: str, jobs: tuple[ClipJob, ...]) -> None:
-        """Text features, picture latents, positions and initial noise of a batch of clips of one shape.
+        """Text features, picture latents, positions and initial noise of a batch of clips of one shape, on all ranks.
 
         Raises:
             MediaError: a file cannot be read.
@@ -102,37 +97,51 @@ class RankWorker:
         """
         if batch_id in self._work:
             raise EngineFault(f"batch {batch_id} exists already; end it first")
-        self._work[batch_id] = _Work(self._pipeline.begin(jobs))
+        self._work[batch_id] = HostedBatch(self._pipeline.begin(jobs), Block(0, self._config.world_size))
 
     @torch.inference_mode()
     def steps(self, batch_id: str, first: int, count: int) -> StepReport:
-        """Make denoising steps `first` .. `first + count - 1`, counted over all passes.
+        """Make denoising steps `first` .. `first + count - 1`, counted over all passes; nothing outside the block.
 
         Raises:
             EngineFault: no such batch, or `first` is not its next step.
         """
         work = self._found(batch_id)
-        batch, on_cuda = work.batch, self._device.type == "cuda"
-        began, sent = time.monotonic(), batch.bytes_sent
-        base = reset_cuda_peak(self._device) if on_cuda else 0
-        for index in range(first, first + count):
-            if index == 0 and not on_cuda:
-                work.peak_bytes = _measured_step(batch, index)
-            else:
-                batch.step(index)
+        if self._config.rank not in work.block:
+            return StepReport(first, count, 0.0, 0, 0)
+        return work.steps(first, count, self._device)
+
+    @torch.inference_mode()
+    def move(self, batch_id: str, block: Block, layout: ParallelLayout | None = None) -> MoveReport:
+        """Have the ranks of `block` make the next steps of a batch, in `layout` or in the one that moves least.
+
+        Raises:
+            EngineFault: no such batch, or a deterministic clip, which stays where it began.
+            ConfigError: the gang has no such block, its ranks no room, or the layout does not fit.
+        """
+        work, groups, began = self._found(batch_id), self._rendezvous.groups, time.monotonic()
+        if work.is_pinned:
+            raise EngineFault(f"batch {batch_id} is deterministic and stays on ranks {work.block}; move another")
+        if self._config.video_only_ranks:
+            raise EngineFault("ranks that hold video only keep no other experts, so clips stay on all ranks")
+        groups.check(block)
+        if layout is not None:
+            layout.check(block.num_ranks, self._config.served.size)
+        self._pipeline.check_room(work.batch, block.num_ranks, layout)
+        sent = move_batch(work.batch, groups, work.block, block, layout, self._device)
+        work.block = block
         self._synchronise()
-        if on_cuda:
-            work.peak_bytes = torch.cuda.max_memory_allocated(self._device) - base
-        seconds, sent = time.monotonic() - began, batch.bytes_sent - sent
-        return StepReport(first, count, seconds, sent, work.peak_bytes)
+        return MoveReport(time.monotonic() - began, sent)
 
     def decode(self, batch_id: str, index: int) -> None:
         """Rank 0: turn the latents of one finished clip into frames and sound, kept here until `mux` or `end`.
 
         Raises:
-            EngineFault: no such batch or clip, or steps are missing.
+            EngineFault: no such batch or clip, steps are missing, or it is on a block without rank 0.
         """
         work = self._found(batch_id)
+        if 0 not in work.block:
+            raise EngineFault(f"batch {batch_id} is on ranks {work.block}; move it to a block with rank 0 first")
         if self._config.rank == 0:
             work.decoded[index] = self._pipeline.decode(work.batch, index)
 
@@ -176,7 +185,7 @@ class RankWorker:
         self._work.clear()
         self._rendezvous.close()
 
-    def _found(self, batch_id: str) -> _Work:
+    def _found(self, batch_id: str) -> HostedBatch:
         try:
             return self._work[batch_id]
         except KeyError:
@@ -186,10 +195,3 @@ class RankWorker:
         """Wait for the device, so that measured seconds are true; between steps only."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-
-
-def _measured_step(batch: ClipBatch, index: int) -> int:
-    """Make a step and return the most bytes its activations took at one time."""
-    with ActivationMeter(batch.known_tensors) as meter:
-        batch.step(index)
-    return int(meter.peak_bytes)

@@ -11,6 +11,7 @@ from typing import Any
 from hhray.geometry import Resolution
 from hhray.memory_size import Format
 from hhray.model_size import ModelSize
+from hhray.parallel_layout import ParallelLayout
 
 
 class Place(StrEnum):
@@ -38,18 +39,20 @@ STAGE_OF_TIER = {Resolution.P480: Stage.SR_540P, Resolution.P720: Stage.SR_540P,
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A card: memory in GB (10^9 bytes), whether it multiplies float8, and who made it."""
+    """A card: memory in GB (10^9 bytes), whether it multiplies float8, who made it, and whether NVLink joins it to its
+    peers."""
 
     memory_gb: float
     has_fp8: bool
     vendor: str = "nvidia"
+    linked: bool = True
 
 
 GPUS: dict[str, Gpu] = {
     "h200": Gpu(141, True),
     "h100": Gpu(80, True),
     "a100": Gpu(80, False),
-    "rtx4090": Gpu(24, True),
+    "rtx4090": Gpu(24, True, linked=False),
 }
 
 
@@ -59,7 +62,7 @@ class Demand:
 
     `ladder` names the super-resolution transformer of each tier that has one; `decoder` is "turbo" or "wan";
     `stand_ins` are those of text, video and sound whose codec needs no plan: it has no weights, or hardly any. The base
-    runs at `native_share` of the 256P size.
+    runs at `native_share` of the 256P size. `layout` is how the GPUs share a clip, None: in the way that moves least.
     """
 
     size: ModelSize
@@ -70,6 +73,7 @@ class Demand:
     decoder: str = "turbo"
     stand_ins: frozenset[str] = frozenset()
     native_share: Fraction = Fraction(1)
+    layout: ParallelLayout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +96,17 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """A plan that fits. `stage_bytes` is each stage's peak with the reserve; `host_bytes` must be pinned."""
+    """A plan that fits. `stage_bytes` is each stage's peak with the reserve; `host_bytes` must be pinned.
+
+    `communicator_bytes` are those of process groups, part of every stage's peak. `room_bytes` is what activations of a
+    stage may take beside all else; None where there is no limit.
+    """
 
     components: tuple[Component, ...]
     stage_bytes: dict[Stage, int]
     chunked_mlp: bool
+    communicator_bytes: int = 0
+    room_bytes: dict[Stage, int] | None = None
 
     @property
     def peak_bytes(self) -> int:
@@ -107,15 +117,16 @@ class MemoryPlan:
         return sum(item.num_bytes for item in self.components if item.place is not Place.RESIDENT)
 
     def other_bytes(self, stage: Stage) -> int:
-        """Activations and reserve of a stage."""
+        """Activations, communicators and reserve of a stage."""
         return self.stage_bytes[stage] - sum(item.gpu_bytes(stage) for item in self.components)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: components, stage_bytes, peak_bytes, host_bytes, chunked_mlp."""
+        """Plain values: components, stage_bytes, peak_bytes, host_bytes, communicator_bytes, chunked_mlp."""
         return {
             "components": [asdict(item) for item in self.components],
             "stage_bytes": dict(self.stage_bytes),
             "peak_bytes": self.peak_bytes,
             "host_bytes": self.host_bytes,
+            "communicator_bytes": self.communicator_bytes,
             "chunked_mlp": self.chunked_mlp,
         }

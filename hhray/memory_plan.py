@@ -1,9 +1,12 @@
 """Which weights lie where, so that a clip of a given shape fits a GPU; pure numbers, decided before anything is loaded.
 
 Bytes follow the model specification 5.4; GB are 10^9 bytes. One GPU runs one stage after another: text, base,
-super-resolution, decode. A stage needs the weights that stay, those it uses, its activations and a reserve. Plans are
-tried from the best to the most frugal; the first that fits is taken. Small networks are in float32, on the GPU if there
-is one, else on the CPU. For all others:
+super-resolution, decode. A stage needs the weights that stay, those it uses, its activations, the process groups of all
+blocks the GPU is in, and a reserve. Activations are those of a clip shared by all GPUs; what a clip on fewer of them
+needs is checked when it is moved there (`check_room`).
+
+Plans are tried from the best to the most frugal; the first that fits is taken. Small networks are in float32, on the
+GPU if there is one, else on the CPU. For all others:
 
 1. everything in bfloat16 stays on the GPU;
 2. the text encoder is offloaded: pinned in host memory, its layers copied while the layer before computes;
@@ -17,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hhray.blocks import block_sizes
 from hhray.errors import ConfigError
 from hhray.geometry import DURATIONS, ClipGeometry, Ratio, Resolution
+from hhray.memory_exchange import communicator_bytes, planned_exchange_bytes
 from hhray.memory_parts import (
     TRANSFORMER_STAGES,
     Demand,
@@ -32,15 +37,18 @@ from hhray.memory_size import (
     DECODE_BYTES_PER_PIXEL,
     ENCODER_ACTIVATION_BYTES,
     GB,
+    WEIGHT_BYTES,
     Format,
     activation_bytes,
     transformer_bytes,
 )
-from hhray.model_size import ModelSize
+from hhray.model_size import PATCH_CHANNELS, ModelSize
+from hhray.parallel_layout import ParallelLayout
 
 MIN_GPU_GB = 24
-RESERVE_BYTES = 3 * GB // 2  # CUDA context, communication buffers, fragmentation
+RESERVE_BYTES = 3 * GB // 2  # CUDA context, fragmentation
 MAX_TEXT_TOKENS = 640
+KEPT_LATENTS = 4  # the latent itself; what a UniPC solver remembers: a latent and two predictions
 SMALL_MODEL_BYTES = GB  # networks below this run on a CPU
 RANK_COUNTS = (1, 2, 4, 8)
 
@@ -92,27 +100,27 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
 
 def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     place = Place.RESIDENT if gpu else Place.HOST
-    plan = _plan(Recipe(Format.FP32, place, place, place), demand, False)
+    plan = _plan(Recipe(Format.FP32, place, place, place), demand, False, gpu)
     return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 
 def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
     for recipe in recipes(gpu.has_fp8):
         for chunked in (False, True):
-            plan = _plan(recipe, demand, chunked)
+            plan = _plan(recipe, demand, chunked, gpu)
             if plan.peak_bytes <= gpu.memory_gb * GB:
                 return plan
     return None
 
 
-def _plan(recipe: Recipe, demand: Demand, chunked: bool) -> MemoryPlan:
+def _plan(recipe: Recipe, demand: Demand, chunked: bool, gpu: Gpu | None) -> MemoryPlan:
     parts = components(recipe, demand)
     stages = [Stage.TEXT, *(item.stage for item in parts if item.name in TRANSFORMER_STAGES), Stage.DECODE]
-    peaks = {
-        stage: sum(item.gpu_bytes(stage) for item in parts) + _activations(stage, demand, chunked) + RESERVE_BYTES
-        for stage in stages
-    }
-    return MemoryPlan(parts, peaks, chunked)
+    groups = communicator_bytes(block_sizes(demand.ranks), gpu.linked) if gpu else 0
+    fixed = {stage: sum(item.gpu_bytes(stage) for item in parts) + groups + RESERVE_BYTES for stage in stages}
+    peaks = {stage: fixed[stage] + _activations(stage, demand, chunked) for stage in stages}
+    room = {stage: int(gpu.memory_gb * GB) - fixed[stage] for stage in stages} if gpu else None
+    return MemoryPlan(parts, peaks, chunked, groups, room)
 
 
 def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
@@ -127,11 +135,47 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
         return int(max(size.width * size.height for size in sizes) * DECODE_BYTES_PER_PIXEL)
     grids = [clip.native_grid(demand.native_share) if stage is Stage.BASE else clip.run_grid for clip in clips]
     tokens = max(grid.num_tokens for grid in grids) + clips[0].audio_latents + MAX_TEXT_TOKENS
-    return activation_bytes(demand.size, -(-tokens // demand.ranks), chunked)
+    return shared_activation_bytes(demand.size, tokens, demand.ranks, chunked, demand.layout)
+
+
+def shared_activation_bytes(
+    size: ModelSize, num_tokens: int, num_ranks: int, chunked_mlp: bool, layout: ParallelLayout | None = None
+) -> int:
+    """Peak activations on each of `num_ranks` GPUs that share a stream of `num_tokens` tokens.
+
+    With the exchange's, and with the latents, which every GPU holds whole: as if all tokens were video, in float32.
+
+    Raises:
+        ConfigError: the layout does not fit the ranks or the heads.
+    """
+    exchange = planned_exchange_bytes(size, num_tokens, num_ranks, layout)
+    latents = KEPT_LATENTS * num_tokens * PATCH_CHANNELS * WEIGHT_BYTES[Format.FP32]
+    return activation_bytes(size, -(-num_tokens // num_ranks), chunked_mlp, exchange) + latents
+
+
+def check_room(
+    plan: MemoryPlan, size: ModelSize, stage: Stage, num_tokens: int, num_ranks: int, layout: ParallelLayout | None
+) -> None:
+    """Whether a planned GPU can share `num_tokens` tokens of a stage with `num_ranks` - 1 others.
+
+    Raises:
+        ConfigError: it cannot; the message says what is missing.
+    """
+    if plan.room_bytes is None:
+        return
+    needed, room = (
+        shared_activation_bytes(size, num_tokens, num_ranks, plan.chunked_mlp, layout),
+        plan.room_bytes[stage],
+    )
+    if needed > room:
+        raise ConfigError(
+            f"{num_tokens} tokens of {stage} on {num_ranks} GPU(s) need {needed / GB:.1f} GB of activations on each, "
+            f"and {room / GB:.1f} GB are left beside the weights; let more GPUs share the clip"
+        )
 
 
 def _refusal(gpu: Gpu, demand: Demand) -> str:
-    least = min(_plan(recipe, demand, True).peak_bytes for recipe in recipes(gpu.has_fp8))
+    least = min(_plan(recipe, demand, True, gpu).peak_bytes for recipe in recipes(gpu.has_fp8))
     top = max(demand.tiers, key=list(Resolution).index)
     offers = list(_smaller(gpu, demand))
     change = f"the smallest change that fits: {' or '.join(offers)}" if offers else "no change of the request would fit"

@@ -30,11 +30,14 @@ class Format(StrEnum):
 WEIGHT_BYTES = {Format.FP32: 4, Format.BF16: 2, Format.FP8: 1, Format.INT8: 1}
 
 
-def transformer_bytes(size: ModelSize, weights: Format) -> int:
-    """Bytes of one transformer: block linears as `weights`, everything else in float32 (specification 1.2)."""
+def transformer_bytes(size: ModelSize, weights: Format, edge_experts: int = NUM_MODALITIES) -> int:
+    """Bytes of one transformer: block linears as `weights`, everything else in float32 (specification 1.2).
+
+    `edge_experts` are those that edge layers have: one a modality, unless a rank needs fewer (hhray.video_only).
+    """
     linears = norms = rows = 0
     for index in range(size.num_layers):
-        experts = NUM_MODALITIES if size.is_edge(index) else 1
+        experts = edge_experts if size.is_edge(index) else 1
         linears += experts * layer_linears(size, index)
         rows += experts * (size.qkv_rows + 2 * size.hidden + _up_rows(size, index))
         norms += experts * 2 * (size.hidden + size.head_dim)
@@ -44,21 +47,23 @@ def transformer_bytes(size: ModelSize, weights: Format) -> int:
     return linears * WEIGHT_BYTES[weights] + scales + 4 * (norms + embedders + heads + size.head_dim // 8)
 
 
-def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool) -> int:
+def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool, exchange: int | None = None) -> int:
     """Peak activations of one transformer on one rank that holds `num_tokens` tokens (specification 5.4).
 
     The larger of attention (float32 residual, fused qkvg, rotated q, k, v and the mixed values) and MLP (residual,
     bfloat16 input, the wide layer before and after the activation; chunked: of 8,192 tokens at a time, and the output).
+    Where ranks share a clip, `exchange` bytes (hhray.memory_exchange) take the place of the mixed values.
     """
     residual, narrow = 4 * size.hidden, 2 * size.hidden
     heads = 2 * (size.attention_width + 2 * size.num_kv_heads * size.head_dim)
-    attention = residual + 2 * size.qkv_rows + heads + 2 * size.attention_width
+    mixed = num_tokens * 2 * size.attention_width if exchange is None else exchange
+    attention = num_tokens * (residual + 2 * size.qkv_rows + heads) + mixed
     wide = 2 * 3 * size.swiglu_width
     if chunked_mlp:
         mlp = num_tokens * (residual + 2 * narrow) + min(num_tokens, CHUNK_TOKENS) * wide
     else:
         mlp = num_tokens * (residual + narrow + wide)
-    return max(num_tokens * attention, mlp)
+    return max(attention, mlp)
 
 
 def _up_rows(size: ModelSize, index: int) -> int:

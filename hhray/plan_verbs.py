@@ -20,6 +20,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--gpu", choices=[*GPUS, "none"], help="a known card, or none: the CPU")
     card.add_argument("--gpu-gb", type=float, metavar="GB", help="a card of so much memory, in GB of 10^9 bytes")
     parser.add_argument("--no-fp8", action="store_true", help="with --gpu-gb: the card has no FP8 units")
+    parser.add_argument("--no-nvlink", action="store_true", help="with --gpu-gb: NVLink does not join the cards")
     parser.add_argument("--vendor", default="nvidia", help="with --gpu-gb: who made the card (default: nvidia)")
     parser.add_argument("--gpus", type=int, default=1, help="cards that share a clip: 1, 2, 4 or 8 (default: 1)")
     parser.add_argument(
@@ -34,7 +35,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     if args.gpu_gb is not None:
-        gpu: Gpu | None = Gpu(args.gpu_gb, not args.no_fp8, args.vendor)
+        gpu: Gpu | None = Gpu(args.gpu_gb, not args.no_fp8, args.vendor, not args.no_nvlink)
     else:
         gpu = GPUS.get(args.gpu)
     tiers = tuple(Resolution(tier) for tier in args.tier or Resolution)
@@ -56,7 +57,9 @@ def _show(plan: MemoryPlan) -> None:
         (item.name, item.format, item.place, _gb(item.num_bytes), *(_gb(item.gpu_bytes(stage)) for stage in stages))
         for item in plan.components
     ]
-    rows.append(("activations and reserve", "", "", "", *(_gb(plan.other_bytes(stage)) for stage in stages)))
+    rows.append(
+        ("activations, communicators, reserve", "", "", "", *(_gb(plan.other_bytes(stage)) for stage in stages))
+    )
     rows.append(("peak", "", "", "", *(_gb(plan.stage_bytes[stage]) for stage in stages)))
     console.print(table(("component", "format", "place", "GB", *(f"GB in {stage}" for stage in stages)), rows))
     chunks = "; MLPs work on 8,192 tokens at a time" if plan.chunked_mlp else ""

@@ -70,7 +70,8 @@ class ClipRequest(BaseModel):
     `ratio` of a request with a first frame or a source video is 16:9 until that has been fetched; then it is the
     nearest of the menu. `source_seconds` is the length of a source video, 0 until it has been fetched; `duration` is
     then the whole seconds of the clip that holds it, at most 15. `prompt` is what the client wrote; what the model
-    reads is made of it by hhray.prompting.
+    reads is made of it by hhray.prompting. A `deterministic` clip runs alone, on the ranks and in the layout it began
+    in: the same request gives the same latents, bit by bit, on the same machines.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,6 +89,7 @@ class ClipRequest(BaseModel):
     dialogue: str = ""
     audio_setting: AudioSetting = AudioSetting.AUTO
     strict_capabilities: bool = False
+    deterministic: bool = False
     source_seconds: float = 0.0
 
     @property

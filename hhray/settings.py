@@ -7,16 +7,17 @@ nested with `__`, as in `HHRAY_ENGINE__RANKS=4`) or from code; the file beats th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hhray.cost import CostModel
 from hhray.errors import ConfigError
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Resolution
 from hhray.model_size import EMBEDDED
+from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 # What a rank reaches in the transformer until somebody measures theirs: two cores share the first (measured), the
@@ -38,6 +39,20 @@ class HttpSettings(_Group):
         description="Base of download URLs, e.g. https://video.example.com; empty: the host the client called.",
     )
     ingress_replicas: int = Field(default=1, ge=1, description="Stateless ingress replicas.")
+
+
+class LayoutSettings(_Group):
+    """How the ranks of an engine share one clip: their number is the product of the two degrees."""
+
+    ulysses: int = Field(
+        default=0,
+        ge=0,
+        description="Ranks of a group that splits attention by heads; 0: in each layer what moves the fewest bytes.",
+    )
+    gather: int = Field(default=1, ge=1, description="Such groups, which fetch keys and values from each other.")
+    halo: bool = Field(
+        default=True, description="In layers that see near frames only, fetch these only, not the keys of all frames."
+    )
 
 
 class EngineSettings(_Group):
@@ -89,6 +104,12 @@ class EngineSettings(_Group):
     ranks: int = Field(
         default=2, ge=1, le=8, description="Ranks per engine (W): GPUs of one NVLink island, or CPU ranks."
     )
+    layout: LayoutSettings = Field(default=LayoutSettings(), description="How the ranks share one clip.")
+    video_only_ranks: bool = Field(
+        default=False,
+        description="Ranks that hold video tokens only of every clip offered keep no audio and text experts; clips "
+        "then run one at a time on all ranks.",
+    )
     replicas: int = Field(default=1, ge=0, description="Engine replicas.")
     device: str = Field(default="cpu", pattern="^(cpu|cuda)$", description="Where ranks compute.")
     threads_per_rank: int = Field(default=0, ge=0, description="CPU threads of a rank; 0: cores / ranks, at least 1.")
@@ -116,6 +137,25 @@ class EngineSettings(_Group):
     pixels_per_second: float = Field(
         default=2e7, gt=0, description="Cost model: pixels decoded and encoded per second."
     )
+
+    @model_validator(mode="after")
+    def _ranks_fit(self) -> Self:
+        if self.layout.ulysses and self.layout.ulysses * self.layout.gather != self.ranks:
+            raise ValueError(
+                f"layout.ulysses {self.layout.ulysses} x layout.gather {self.layout.gather} is not ranks {self.ranks}; "
+                "choose degrees that multiply to it, or leave ulysses at 0"
+            )
+        if self.video_only_ranks and self.max_batch > 1:
+            raise ValueError(
+                f"with video_only_ranks clips run one at a time, and max_batch is {self.max_batch}; set it to 1"
+            )
+        return self
+
+    @property
+    def parallel_layout(self) -> ParallelLayout | None:
+        """The layout that is set; None: whatever moves the fewest bytes."""
+        layout = self.layout
+        return ParallelLayout(layout.ulysses, layout.gather, layout.halo) if layout.ulysses else None
 
     @property
     def model_name(self) -> str:

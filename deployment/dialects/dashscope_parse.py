@@ -137,4 +137,5 @@ def _request(
         dialogue=read_dialogue(given),
         audio_setting=audio,
         strict_capabilities=read_boolean("strict_capabilities", parameters, default=False),
+        deterministic=read_boolean("deterministic", parameters, default=False),
     )

@@ -11,8 +11,7 @@ from engine.bench.flops import step_flops
 from engine.bench.projection import WORLD_SIZES, PassCost
 from engine.bench.workload import Workload, pixels
 from engine.weights import build_meta_model, compute_dtype
-from hhray.memory_plan import is_small
-from hhray.memory_size import activation_bytes
+from hhray.memory_plan import is_small, shared_activation_bytes
 from hhray.served_model import Pass
 
 
@@ -53,7 +52,7 @@ def _pass_facts(options: Options, work: Workload, one: Pass) -> dict[str, Any]:
                 "flops_per_step": round(flops.total * tokens / stream.num_tokens),
                 "bytes_sent_per_step": sent,
                 "link_seconds_per_step": sent / link,
-                "activation_bytes": activation_bytes(size, tokens, chunked_mlp=False),
+                "activation_bytes": shared_activation_bytes(size, stream.num_tokens, world_size, chunked_mlp=False),
             }
         )
     return {

@@ -11,11 +11,11 @@ from torch import Tensor
 from engine.exchange.cost import layer_plans, output_values
 from engine.exchange.layer import Kernel, LayerExchange
 from engine.exchange.link import Link
-from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule, attend_blocks
 from engine.model.dit import Attention
 from engine.model.stream import TokenStream
 from hhray.model_size import ModelSize
+from hhray.parallel_layout import ParallelLayout
 
 
 class Exchange:

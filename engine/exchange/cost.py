@@ -15,10 +15,10 @@ from __future__ import annotations
 import functools
 
 from engine.exchange.plan import LayerPlan, layer_plan
-from engine.layout import ParallelLayout, possible_layouts
 from engine.local_attention import LocalRule
 from engine.model.stream import Modality, TokenStream
 from hhray.model_size import AUDIO_CHANNELS, PATCH_CHANNELS, ModelSize
+from hhray.parallel_layout import ParallelLayout, possible_layouts
 
 OUTPUT_CHANNELS = {Modality.VIDEO: PATCH_CHANNELS, Modality.AUDIO: AUDIO_CHANNELS}
 OUTPUT_BYTES = 4  # velocities are float32

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from engine.exchange.batch import Exchange
 from engine.exchange.link import DryLink
-from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule, QueryBlock
 from engine.model.stream import TokenStream
 from hhray.model_size import ModelSize
+from hhray.parallel_layout import ParallelLayout
 
 
 def counted_layer_bytes(

@@ -31,4 +31,6 @@ class LayerExchange:
         """q [s, H, D], k and v [s, K, D] of this rank's tokens -> [s, H, D]; all ranks of the block call together."""
         q, k, v = self._heads.outward(q, k, v)
         k, v = self._keys.fetch(k, v)
-        return self._heads.homeward(self._kernel(q, k, v, self._blocks))
+        mixed = self._kernel(q, k, v, self._blocks)
+        del q, k, v  # what others sent: on the way home their room is needed
+        return self._heads.homeward(mixed)

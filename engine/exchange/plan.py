@@ -6,9 +6,9 @@ import functools
 from dataclasses import dataclass
 from itertools import accumulate
 
-from engine.layout import ParallelLayout
 from engine.local_attention import QueryBlock, joined, overlap, query_blocks
 from engine.model.stream import TokenStream
+from hhray.parallel_layout import ParallelLayout
 
 
 @dataclass(frozen=True, slots=True)

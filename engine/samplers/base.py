@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -18,8 +19,22 @@ FIRST_LEVEL = 0.999
 Draw = Callable[[tuple[int, ...]], Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class SolverState:
+    """What a solver remembers between two steps: the order of the last one, and tensors of the latent's shape."""
+
+    order: int = 0
+    tensors: tuple[Tensor, ...] = ()
+
+
 class Solver(Protocol):
     """Takes one latent through all steps in order; may remember what earlier steps gave."""
+
+    def remembered(self) -> SolverState:
+        """What another solver of this sampler needs to go on."""
+
+    def resume(self, state: SolverState) -> None:
+        """Go on from what another one remembered."""
 
     def step(self, index: int, latent: Tensor, velocity: Tensor, draw: Draw) -> Tensor:
         """The latent after step `index`; `draw` gives fresh noise to those who need it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from engine.samplers.base import Draw, Solver, sigma_grid
+from engine.samplers.base import Draw, Solver, SolverState, sigma_grid
 from hhray.served_model import DISTILLED_STEPS
 
 
@@ -26,6 +26,12 @@ class DistilledSampler:
 
     def solver(self) -> Solver:
         return self
+
+    def remembered(self) -> SolverState:
+        return SolverState()
+
+    def resume(self, state: SolverState) -> None:
+        """Nothing is remembered: a step depends on its own latent only."""
 
     def step(self, index: int, latent: Tensor, velocity: Tensor, draw: Draw) -> Tensor:
         clean = latent - self.sigmas[index] * velocity

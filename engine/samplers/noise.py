@@ -27,3 +27,12 @@ class NoiseSource:
         pinned = self._device.type == "cuda" and self._source.type == "cpu"
         noise = torch.randn(shape, generator=self._generator, device=self._source, pin_memory=pinned)
         return noise.to(self._device, non_blocking=True)
+
+    @property
+    def state(self) -> Tensor:
+        """Where the generator stands: uint8 on the CPU, of a length that depends on the kind of generator only."""
+        return self._generator.get_state()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self._generator.set_state(state)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from engine.samplers.base import Draw, Solver, sigma_grid, timesteps
+from engine.samplers.base import Draw, Solver, SolverState, sigma_grid, timesteps
 
 ORDER = 2
 
@@ -56,6 +56,14 @@ class UniPCSolver:
         self._latent: Tensor | None = None  # the last step's, corrected
         self._cleans: list[Tensor] = []  # predictions of the last two steps, newest first
         self._order = 1  # of the last step
+
+    def remembered(self) -> SolverState:
+        return SolverState(self._order, () if self._latent is None else (self._latent, *self._cleans))
+
+    def resume(self, state: SolverState) -> None:
+        self._order = state.order
+        self._latent = state.tensors[0] if state.tensors else None
+        self._cleans = list(state.tensors[1:])
 
     def step(self, index: int, latent: Tensor, velocity: Tensor, draw: Draw) -> Tensor:  # noqa: ARG002 - no noise
         clean = latent - self._sigmas[index] * velocity

@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.exchange import GroupLink, layer_bytes, step_bytes
 from engine.exchange.cost import layer_plans
-from engine.layout import ParallelLayout, possible_layouts
 from engine.local_attention import LocalRule
 from engine.model.dit import AudioVideoTransformer
 from engine.model.stream import Modality, SegmentShape
@@ -31,6 +30,7 @@ from engine.segments import Segment
 from engine.weights import fill_random
 from hhray.geometry import LatentGrid
 from hhray.model_size import ModelSize
+from hhray.parallel_layout import ParallelLayout, possible_layouts
 
 CPU = torch.device("cpu")
 # two query heads read each of eight key heads: Ulysses on 1, 2, 4 and 8 ranks, and not on 3

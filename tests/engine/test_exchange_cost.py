@@ -9,12 +9,12 @@ from engine.exchange import cheapest_layout, layer_bytes, step_bytes
 from engine.exchange.cost import busiest_rank_bytes
 from engine.exchange.dry import counted_layer_bytes
 from engine.exchange.plan import layer_plan
-from engine.layout import ParallelLayout, possible_layouts
 from engine.local_attention import LOCAL_1080P
 from engine.model.stream import ItemShape, Modality, SegmentShape, TokenStream
 from hhray.errors import ConfigError
 from hhray.geometry import ClipGeometry, LatentGrid, Ratio, Resolution
 from hhray.model_size import ModelSize, preset
+from hhray.parallel_layout import ParallelLayout, possible_layouts
 
 FULL = preset("15b")
 TEXT_TOKENS = 320

@@ -19,6 +19,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PUBLIC_NAMES = {
     "hhray": "",
     "hhray.__main__": "",
+    "hhray.blocks": "BLOCK_SIZES Block aligned_blocks block_sizes smallest_block",
     "hhray.capabilities": "Capabilities FALLBACKS",
     "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
     "hhray.client": "CREATE_PATH Client SUBMIT_ATTEMPTS TASKS_PATH",
@@ -36,8 +37,11 @@ PUBLIC_NAMES = {
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
+    "hhray.memory_exchange": "GROUP_BYTES LINKED_CHANNELS MIB ELEMENT_BYTES PAIR_BYTES PEER_CHANNEL_BYTES "
+    "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes planned_exchange_bytes",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
-    "hhray.memory_plan": "MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES is_small plan_memory",
+    "hhray.memory_plan": "KEPT_LATENTS MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES "
+    "check_room is_small plan_memory shared_activation_bytes",
     "hhray.memory_recipes": "ALL_STAND_INS CODEC_OF Recipe components recipes",
     "hhray.memory_size": "CHUNK_TOKENS DECODE_BYTES_PER_PIXEL ENCODER_ACTIVATION_BYTES ENCODER_BYTES "
     "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB VAE_BYTES WEIGHT_BYTES activation_bytes "
@@ -46,15 +50,17 @@ PUBLIC_NAMES = {
     "QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
+    "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
     "hhray.plan_verbs": "VERBS",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.settings": "ClientSettings EngineSettings FLOPS_PER_SECOND HttpSettings HubSettings KeySettings "
-    "MediaSettings RouterSettings Settings StoreSettings load_settings",
+    "LayoutSettings MediaSettings RouterSettings Settings StoreSettings load_settings",
     "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
     "TaskState",
     "hhray.verb": "Verb",
+    "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
 }
 
 

@@ -9,11 +9,13 @@ import pytest
 
 from hhray.errors import ConfigError
 from hhray.geometry import Resolution
+from hhray.memory_exchange import communicator_bytes
 from hhray.memory_parts import GPUS, Demand, Gpu, Place, Stage
-from hhray.memory_plan import plan_memory
+from hhray.memory_plan import check_room, plan_memory, shared_activation_bytes
 from hhray.memory_recipes import ALL_STAND_INS
 from hhray.memory_size import Format, activation_bytes, transformer_bytes
 from hhray.model_size import preset
+from hhray.parallel_layout import ParallelLayout
 from hhray.plan_verbs import VERBS
 
 FULL = preset("15b")
@@ -93,7 +95,7 @@ def test_24_gb_swap_float8_components_stage_by_stage():
     made = plan("rtx4090")
     assert {place for _, place in placed(made).values()} == {Place.SWAPPED}
     assert placed(made)["base"] == (Format.FP8, Place.SWAPPED)
-    # 17-18 and about 20 GB in the specification, which leaves out the linear that is expanded
+    # 17-18 and about 20 GB in the specification, which leaves out latents and the linear that is expanded
     assert 16 * GB < made.stage_bytes[Stage.SR_540P] < 19.2 * GB
     assert 20 * GB < made.stage_bytes[Stage.SR_1080P] < 21.8 * GB
     assert made.host_bytes > 3 * 15.3 * GB
@@ -103,11 +105,52 @@ def test_1080p_of_ten_seconds_needs_two_cards_of_24_gb():
     with pytest.raises(ConfigError) as caught:
         plan("rtx4090", duration=10)
     message = caught.value.message
-    assert "1080P clips of 10 seconds on 1 GPU(s) need 25.1 GB each, and there are 24 GB" in message
+    assert "1080P clips of 10 seconds on 1 GPU(s) need 25.5 GB each, and there are 24 GB" in message
     assert "the smallest change that fits: at most 8 seconds or tiers up to 720P or 2 such GPUs" in message
     plan("rtx4090", duration=8)
     plan("rtx4090", ALL[:3], duration=10)
     assert plan("rtx4090", duration=10, ranks=2).peak_bytes < 24 * GB
+
+
+def test_gpus_that_share_a_clip_count_process_groups():
+    made = [plan("h200", [Resolution.P1080], 15, ranks) for ranks in (1, 2, 4, 8)]
+    sizes = ((1,), (2, 1), (4, 2, 1), (8, 4, 2, 1))
+    assert [one.communicator_bytes for one in made] == [communicator_bytes(blocks, linked=True) for blocks in sizes]
+    assert made[0].communicator_bytes == 0
+    # the 3.28 GB of 8 H100, and the rest of a group; 2 channels of 32 where there is no NVLink
+    assert communicator_bytes((8,), linked=True) == 7 * 32 * 14 * 2**20 + 688 * 2**20
+    assert communicator_bytes((2,), linked=False) == (2 * 14 + 34) * 2**20
+    for one in made:
+        assert one.room_bytes[Stage.TEXT] == 141 * GB - one.stage_bytes[Stage.TEXT] + 0.5 * GB
+        assert one.other_bytes(Stage.TEXT) == 2 * GB + one.communicator_bytes
+
+
+def test_keys_of_other_gpus_are_counted_where_they_are_the_peak():
+    tokens = 192_456
+    alone, shared = (shared_activation_bytes(FULL, n, ranks, True) for n, ranks in ((tokens // 4, 1), (tokens, 4)))
+    # beside a quarter of the tokens: keys and values of all, sent and received, in place of the quarter's mixed values;
+    # and four latents of all, of 192 numbers a token
+    exchanged, latents = 2 * tokens * 4096 - tokens // 4 * 2 * 5120, 4 * 4 * 192 * (tokens - tokens // 4)
+    assert shared - alone == exchanged + latents
+    assert exchanged > GB
+    made = plan("h200", [Resolution.P1080], 15, 4)
+    assert made.room_bytes[Stage.SR_1080P] > shared
+    fixed = shared_activation_bytes(FULL, tokens, 8, True, ParallelLayout(8, 1))
+    assert fixed < shared_activation_bytes(FULL, tokens, 8, True)  # the most of all that may be chosen
+
+
+def test_a_clip_goes_to_fewer_gpus_only_if_they_have_room():
+    made, tokens = plan("rtx4090", duration=10, ranks=2), 129_091
+    check_room(made, FULL, Stage.SR_1080P, tokens, 2, None)
+    with pytest.raises(ConfigError, match=r"129091 tokens of 1080p_sr on 1 GPU\(s\) need .* let more GPUs share"):
+        check_room(made, FULL, Stage.SR_1080P, tokens, 1, None)
+    small = plan_memory(None, Demand(preset("pico"), stand_ins=ALL_STAND_INS))
+    check_room(small, preset("pico"), Stage.BASE, 10**9, 1, None)  # a CPU has no limit
+
+
+def test_a_layout_is_planned_for_the_gpus_there_are():
+    with pytest.raises(ConfigError, match="choose degrees that multiply to 2"):
+        plan_memory(GPUS["h200"], Demand(FULL, ranks=2, layout=ParallelLayout(4, 1)))
 
 
 def test_24_gb_without_float8_units_use_int8():

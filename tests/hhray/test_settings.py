@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from hhray.errors import ConfigError
+from hhray.parallel_layout import ParallelLayout
 from hhray.settings import Settings, load_settings
 
 
@@ -72,6 +73,20 @@ def test_a_misspelt_nested_variable_is_refused(monkeypatch):
 
 def test_an_empty_file_means_the_defaults(config):
     assert load_settings(config("")) == Settings()
+
+
+def test_a_layout_is_set_by_its_degrees_and_left_to_the_engine_without(config):
+    assert load_settings().engine.parallel_layout is None
+    fixed = load_settings(config("engine: {ranks: 4, layout: {ulysses: 2, gather: 2, halo: false}}")).engine
+    assert fixed.parallel_layout == ParallelLayout(2, 2, halo=False)
+    with pytest.raises(ConfigError, match=r"layout\.ulysses 2 x layout\.gather 1 is not ranks 4; choose degrees"):
+        load_settings(config("engine: {ranks: 4, layout: {ulysses: 2}}"))
+
+
+def test_video_only_ranks_take_one_clip_at_a_time(config):
+    assert load_settings(config("engine: {video_only_ranks: true, max_batch: 1}")).engine.video_only_ranks
+    with pytest.raises(ConfigError, match="max_batch is 4; set it to 1"):
+        load_settings(config("engine: {video_only_ranks: true}"))
 
 
 def test_every_field_is_documented():

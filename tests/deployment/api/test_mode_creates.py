@@ -89,6 +89,11 @@ def test_language_and_dialogue_arrive(text):
     assert (clip.language, clip.dialogue) == (Language.CANTONESE, "食咗飯未呀?")
 
 
+def test_a_deterministic_clip_is_one_that_asks_for_it():
+    assert not parsed(T2V).request.deterministic
+    assert parsed(T2V, parameters={"deterministic": True}).request.deterministic
+
+
 def test_a_null_language_and_dialogue_count_as_absent():
     names = ("language", "strict_capabilities", "audio_setting")
     clip = parsed(EDIT, [source()], dialogue=None, parameters=dict.fromkeys(names)).request
@@ -180,6 +185,11 @@ REFUSED = {
     "dialogue with NUL": (body(T2V, dialogue="a\0b"), "InvalidParameter", "input.dialogue: expected text without NUL"),
     "dialogue with half a character": (body(T2V, dialogue="\ud800"), "InvalidParameter", "surrogates"),
     "long dialogue": (body(T2V, dialogue="x" * 2001), "InvalidParameter", "at most 2000 characters, got 2001"),
+    "deterministic is a number": (
+        body(T2V, parameters={"deterministic": 1}),
+        "InvalidParameter",
+        "parameters.deterministic: expected true or false",
+    ),
     "strict is text": (
         body(T2V, parameters={"strict_capabilities": "true"}),
         "InvalidParameter",

@@ -1,0 +1,58 @@
+"""Leaves a network the video experts of its edge layers only, for a rank that never holds audio or text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from engine.model.dit import AudioVideoTransformer
+from engine.model.layers import EightBitExpertLinear, ExpertLinear, ExpertNorm
+from engine.model.stream import Modality, Run
+from hhray.errors import EngineFault
+from hhray.model_size import NUM_MODALITIES
+
+
+@torch.no_grad()
+def keep_video_experts(model: AudioVideoTransformer) -> None:
+    """Free the audio and text experts of the edge layers. The trunk, embedders and heads stay as they are."""
+    for module in list(model.block.modules()):
+        if isinstance(module, (ExpertLinear, ExpertNorm)) and module.experts == NUM_MODALITIES:
+            _keep_first(module)
+            module.experts = 1
+
+
+def check_runs(model: AudioVideoTransformer, runs: Iterable[Run]) -> None:
+    """Whether the network has the experts of these runs.
+
+    Raises:
+        EngineFault: it was left its video experts only, and there is something else.
+    """
+    if _has_video_only(model) and any(run.modality is not Modality.VIDEO for run in runs):
+        raise EngineFault(
+            "this rank holds audio or text, and kept its video experts only; clips must be of the shapes offered, one "
+            "at a time and on all ranks, or the setting engine.video_only_ranks off"
+        )
+
+
+def _has_video_only(model: AudioVideoTransformer) -> bool:
+    edges = (layer for index, layer in enumerate(model.block.layers) if model.size.is_edge(index))
+    first = next(edges, None)
+    return first is not None and first.attention.linear_qkv.experts == 1  # type: ignore[union-attr]
+
+
+def _keep_first(module: ExpertLinear | ExpertNorm) -> None:
+    if not isinstance(module, EightBitExpertLinear):
+        module.weight = nn.Parameter(_first(module.weight), requires_grad=False)
+        return
+    rows = len(module.weight) // NUM_MODALITIES
+    module.weight = torch.empty(rows, module.weight.shape[1], dtype=module.weight.dtype, device="meta")  # type: ignore[assignment]
+    module.values = nn.Parameter(_first(module.values), requires_grad=False)
+    if len(module.scales) > 1:
+        module.scales = _first(module.scales)
+
+
+def _first(tensor: Tensor) -> Tensor:
+    """The first expert's share, in memory of its own."""
+    return tensor.chunk(NUM_MODALITIES)[0].clone()
