@@ -76,13 +76,12 @@ class Components:
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
 
-    def load(self, rank: int, *, decodes: bool | None = None) -> None:
-        """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too (None: on rank 0).
+    def load(self, rank: int, *, decodes: bool = True) -> None:
+        """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too.
 
         Raises:
             ConfigError: a part is absent, damaged, or does not fit the others.
         """
-        decodes = rank == 0 if decodes is None else decodes
         # placements exchange tensors, which those made in inference mode do not allow
         with torch.inference_mode(False), torch.no_grad():
             self._load_small()

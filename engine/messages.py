@@ -90,7 +90,8 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class MuxReport:
-    """A written clip. `notice` tells the client what is particular about it; empty when nothing is."""
+    """A written clip. `notice` tells the client what is particular about it; empty when nothing is. `encoder` is
+    FFmpeg's name of what encoded its video."""
 
     path: str
     num_bytes: int
@@ -99,3 +100,4 @@ class MuxReport:
     width: int
     height: int
     notice: str
+    encoder: str = "libx264"
