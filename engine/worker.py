@@ -1,9 +1,9 @@
 """RankWorker: what one rank's process hosts. It turns jobs into files; the coordinator decides when.
 
-A clip's way: `begin` (text, pictures, noise), `steps` until all denoising steps are made, `decode`, and `mux`. All ranks
-get the same calls in the same order, because steps and decodes exchange data between them; `mux` and `end`, which do
-not, may be called from a second thread, so that a clip's file is waited for beside the next one's steps. Arguments and
-results are plain values (engine.messages); no tensor leaves the process. The model is that of
+A clip's way: `begin` (text, pictures, noise), `steps` until all denoising steps are made, `decode`, then `mux`. All
+ranks get the same calls in the same order, because steps and decodes exchange data between them; `mux` and `end`, which
+do not, may be called from a second thread, so that a clip's file is waited for beside the next one's steps. Arguments
+and results are plain values (engine.messages); no tensor leaves the process. The model is that of
 `engine.pipeline.Pipeline`.
 """
 

@@ -36,7 +36,7 @@ __all__ = [
 
 
 class TurboVideoCodec:
-    """Satisfies VideoCodec and WindowedDecoder: the Turbo decoder, and another codec's encoder, since Turbo has none."""
+    """Satisfies VideoCodec and WindowedDecoder: the Turbo decoder, and another codec's encoder: Turbo has none."""
 
     def __init__(self, decoder: TurboDecoder, encoder: VideoEncoder) -> None:
         self._decoder, self._encoder = decoder, encoder
