@@ -74,12 +74,17 @@ class ClipFiles:
         if not BARE_NAME.fullmatch(name):
             raise EngineFault(f"{name!r} is not a bare file name of letters, digits, dots, dashes, underscores")
         with self._lock:
-            one = self._writing.pop((batch_id, index), None)
+            one = self._writing.get((batch_id, index))
         if one is None:
             raise EngineFault(f"clip {index} of batch {batch_id} is not decoded")
-        encoder, path, what = one.encoder.result(), one.path.replace(self._folder / name), one.decoding.delivery
+        try:
+            encoder = one.encoder.result()
+        finally:  # not before: `begin` waits for it
+            with self._lock:
+                self._writing.pop((batch_id, index), None)
+        path, what, notice = one.path.replace(self._folder / name), one.decoding.delivery, one.decoding.notice
         frames, samples, size = len(what.chosen), what.num_samples, what.size
-        num_bytes, notice = path.stat().st_size, one.decoding.notice
+        num_bytes = path.stat().st_size
         return MuxReport(str(path), num_bytes, frames, samples, size.width, size.height, notice, encoder.name)
 
     def forget(self, batch_id: str) -> None:

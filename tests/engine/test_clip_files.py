@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import pytest
@@ -112,13 +113,14 @@ def test_writing_goes_on_while_other_work_is_done(files, monkeypatch):
         files.begin("next", 0, next_one)
         began.set()
 
-    thread = threading.Thread(target=begin_next)
-    thread.start()
-    assert not began.wait(0.2), "frames of one batch at most wait in memory"
-    go_on.set()
-    thread.join(PATIENCE)
-    next_one.run()
-    assert files.finish("b", 0, "one.mp4").num_frames == files.finish("next", 0, "two.mp4").num_frames == 40
+    with ThreadPoolExecutor(2) as threads:
+        report = threads.submit(files.finish, "b", 0, "one.mp4")
+        threads.submit(begin_next)
+        assert not began.wait(0.2), "frames of one batch at most wait in memory"
+        go_on.set()
+        assert began.wait(PATIENCE)
+        next_one.run()
+        assert report.result(PATIENCE).num_frames == files.finish("next", 0, "two.mp4").num_frames == 40
 
 
 def test_a_decode_that_fails_is_told_to_who_waits_for_the_file(files, tmp_path):
