@@ -79,14 +79,21 @@ class ClipDecoding:
         self.sound: Future[Sound] = Future()
         if link.rank == 0:
             num_frames = TEMPORAL_STRIDE * (num_latents - 1) + 1
-            self.frames = FrameBuffer(num_frames, self.layout.frame_shape, decoders.device.type == "cuda")
+            pinned = decoders.device.type == "cuda" and not rgb  # what a caller may keep for long is not pinned
+            self.frames = FrameBuffer(num_frames, self.layout.frame_shape, pinned)
 
     @torch.inference_mode()
     def run(self) -> None:
         """Decode; all ranks of the block at the same time. Who waits for frames or sound is told of a failure."""
         try:
-            self._decode_video()
-            self._decode_sound()
+            turns = self._turns()
+            for turn in turns[:-1]:
+                self._gather(turn, self._decode_part(turn))
+            made = self._decode_part(turns[-1])
+            # The last rank makes the sound, before it waits for the last windows: it is the first to have none of them.
+            sound = self._decoders.sound.decode(self._audio.T) if self._makes_sound else None
+            self._gather(turns[-1], made)
+            self._bring_sound(sound)
         except BaseException as error:
             self.fail(error)
             raise
@@ -106,6 +113,7 @@ class ClipDecoding:
         """
         if self.frames is None or self.layout.planar:
             raise EngineFault("a clip in memory is asked of rank 0, and of RGB frames; this is a fault of the caller")
+        self.frames.frame(len(self.frames.pixels) - 1)  # copies from a device may be under way
         (sound, rate), what = self.sound.result(), self.delivery
         return Clip(
             decoded=self.frames.pixels,
@@ -118,43 +126,50 @@ class ClipDecoding:
             notice=self.notice,
         )
 
-    def _decode_video(self) -> None:
-        decoder = self._decoders.video_decoder
-        if isinstance(decoder, WindowedDecoder):
-            for turn in deal(decoder.windows(self._video.shape[1]), self._link.world_size):
-                self._take_turn(decoder, turn)
-        elif self.frames is not None:
-            self.frames.put(self.layout.laid_out(decoder.decode(self._video)))
+    @property
+    def _makes_sound(self) -> bool:
+        return self._track is None and self._link.rank == self._link.world_size - 1
 
-    def _take_turn(self, decoder: WindowedDecoder, turn: Sequence[Window]) -> None:
-        """One window a rank, as far as there are any; then all of them lie on rank 0."""
-        link, device = self._link, self._decoders.device
-        made = torch.empty((0, *self.layout.frame_shape), dtype=torch.uint8, device=device)
-        if link.rank < len(turn):
-            made = self.layout.laid_out(decoder.decode_window(self._video, turn[link.rank]))
+    def _turns(self) -> tuple[tuple[Window, ...], ...]:
+        """Windows of the block's ranks; a codec without any decodes all of the clip as the one of rank 0."""
+        decoder, num_latents = self._decoders.video_decoder, self._video.shape[1]
+        if isinstance(decoder, WindowedDecoder):
+            return deal(decoder.windows(num_latents), self._link.world_size)
+        return ((Window(0, num_latents, 0, 0, TEMPORAL_STRIDE * (num_latents - 1) + 1),),)
+
+    def _decode_part(self, turn: Sequence[Window]) -> Tensor:
+        """This rank's window of a turn as bytes on its device, uint8 [n, *frame_shape], or [0, *frame_shape]."""
+        if self._link.rank >= len(turn):
+            return torch.empty((0, *self.layout.frame_shape), dtype=torch.uint8, device=self._decoders.device)
+        decoder, window = self._decoders.video_decoder, turn[self._link.rank]
+        if isinstance(decoder, WindowedDecoder):
+            made = self.layout.laid_out(decoder.decode_window(self._video, window))
+        else:
+            made = self.layout.laid_out(decoder.decode(self._video))
         if self.frames is not None:
             self.frames.put(made)
+        return made.to(self._decoders.device)
+
+    def _gather(self, turn: Sequence[Window], made: Tensor) -> None:
+        """The windows of the other ranks come to rank 0."""
         if len(turn) > 1:
-            rows = [0, *(window.num_frames for window in turn[1:]), *[0] * (link.world_size - len(turn))]
-            made = made.to(device)
-            received = made[:0] if self.frames is None else self.frames.room(sum(rows), device)
+            rows = [0, *(window.num_frames for window in turn[1:]), *[0] * (self._link.world_size - len(turn))]
+            received = made[:0] if self.frames is None else self.frames.room(sum(rows), made.device)
             self._to_first(received, made, rows)
             if self.frames is not None:
                 self.frames.put(received)
 
-    def _decode_sound(self) -> None:
-        """By the last rank: it is the first one without a window, where the last turn has too few."""
+    def _bring_sound(self, made: Tensor | None) -> None:
+        """The sound of the last rank, or the clip's own track, is where rank 0's file waits for it."""
         link, device = self._link, self._decoders.device
         if self._track is not None:
             self.sound.set_result(self._track)
             return
-        maker, shape = link.world_size - 1, (STEREO, len(self._audio) * SAMPLES_PER_LATENT)
-        sound = torch.empty(shape)
-        if link.rank == maker:
-            sound = self._decoders.sound.decode(self._audio.T)
-        if maker > 0:
+        shape = STEREO, len(self._audio) * SAMPLES_PER_LATENT
+        sound = torch.empty(shape) if made is None else made
+        if link.world_size > 1:
             received = torch.empty((1, *shape) if link.rank == 0 else (0, *shape), device=device)
-            self._to_first(received, sound[None].to(device), [0] * maker + [1])
+            self._to_first(received, sound[None].to(device), [0] * (link.world_size - 1) + [1])
             sound = received[0].cpu() if link.rank == 0 else sound
         self.sound.set_result((sound, SOUND_RATE))
 

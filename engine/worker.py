@@ -132,10 +132,9 @@ class RankWorker:
         Raises:
             EngineFault: no such batch or clip, or steps are missing.
         """
-        config = self._config
-        link = GroupLink(config.rank, config.world_size)
+        link = GroupLink(self._config.rank, self._config.world_size)
         decoding = self._pipeline.decoding(self._found(batch_id).batch, index, link)
-        if config.rank == 0:
+        if decoding.frames is not None:
             self._files.begin(batch_id, index, decoding)
         decoding.run()
         self._synchronise()
