@@ -60,7 +60,9 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     rank = {"CPU": engine.cpus_per_rank} | ({"GPU": 1.0} if engine.device == "cuda" else {})
     return {
         "num_replicas": engine.replicas,
-        "max_ongoing_requests": engine.ranks,
+        # A second ticket is claimed while the first one's file is written. Of several engines of one rank a busy one
+        # might hold it from an idle one.
+        "max_ongoing_requests": max(engine.ranks, 2 if engine.replicas == 1 else 1),
         "ray_actor_options": SMALL,
         "placement_group_bundles": [{"CPU": SMALL["num_cpus"]}] + [rank] * engine.ranks,
         "placement_group_strategy": "STRICT_PACK",

@@ -75,22 +75,39 @@ class ClipEngine:
                 return "empty"
             self._state = "busy"
             try:
-                await self._run(claims, gang)
+                made = await self._make(claims, gang)
             except EngineFault as error:
                 logger.error("batch lost: %s", error)
                 await self._ensure_gang()
+                return "done"
             finally:
                 self._state = "ready"
-            return "done"
+        # The ranks are free: the next ticket's clips are made while these files are written.
+        for run in made:
+            await self._deliver(run)
+        return "done"
 
-    async def _run(self, claims: list[Claim], gang: Gang) -> None:
-        """Run a batch; when one of its requests cannot be run, run each alone, so that only that one fails."""
+    async def _make(self, claims: list[Claim], gang: Gang) -> list[ClipRun]:
+        """Make a batch; when one of its requests cannot be run, each alone, so that only that one fails.
+
+        Returns the runs that are to be delivered.
+        """
+        run = self._clip_run(claims, gang)
         try:
-            await self._clip_run(claims, gang).run()
+            return [run] if await run.make() else []
         except RequestError as error:
             logger.warning("batch of %d split: %s", len(claims), error)
             for claim in claims:
                 await self._clip_run([claim], gang).run()
+            return []
+
+    async def _deliver(self, run: ClipRun) -> None:
+        try:
+            await run.deliver()
+        except EngineFault as error:
+            logger.error("files lost: %s", error)
+            async with self._gang_turn:
+                await self._ensure_gang()
 
     def _clip_run(self, claims: list[Claim], gang: Gang) -> ClipRun:
         return ClipRun(

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from deployment.artifacts import ArtifactStore, clip_key
@@ -55,22 +55,49 @@ class ClipRun:
         # of every step, over all passes; corrected by what is measured
         self._predicted = cost.steps_seconds(self._geometry, settings.engine.ranks, len(claims))
         self._batch_id = f"{claims[0].task.task_id}.{claims[0].fence}"
+        self._file_limit = self._limit(cost.decode_seconds(self._geometry, len(claims)))
+        self._written: list[tuple[Held, Path, str]] = []
         self._stages: dict[str, float] = {}
         self._stage: Stage | None = None
         self._entered = time.monotonic()
 
-    async def run(self) -> None:
-        """Run to the end.
+    async def make(self) -> bool:
+        """All that needs the ranks: text, steps, decode. True: `deliver` must follow; False: the batch has ended.
 
         Raises:
             EngineFault: the gang is dead; the claims were released with the fault counted.
             RequestError: one of several requests cannot be run; the claims are still held by their owner.
         """
         logger.info("batch %s begins: %d clips", self._batch_id, len(self._held))
+        made = False
         try:
-            await self._text()
-            await self._denoise()
-            await self._finish()
+            made = await self._attempt(self._text, self._denoise, self._decode)
+        finally:
+            if not made:
+                await self._close()
+        return made
+
+    async def deliver(self) -> None:
+        """Wait for the files and publish them; the gang may make another batch meanwhile.
+
+        Raises:
+            EngineFault: as `make`.
+        """
+        try:
+            await self._attempt(self._mux, self._publish_all)
+        finally:
+            await self._close()
+
+    async def run(self) -> None:
+        """Run to the end: `make`, then `deliver`."""
+        if await self.make():
+            await self.deliver()
+
+    async def _attempt(self, *stages: Callable[[], Awaitable[None]]) -> bool:
+        """Run stages; False: the batch was given up or failed."""
+        try:
+            for stage in stages:
+                await stage()
         except Yielded:
             await self._give_up()
         except RequestError as error:
@@ -80,11 +107,15 @@ class ClipRun:
         except EngineFault as error:
             await self._release_all(str(error))
             raise
-        finally:
-            for held in self._held:
-                self._keeper.drop(held)
-            if self._gang.fault is None:
-                await self._gang.end(self._batch_id, self._limit(0.0))
+        else:
+            return True
+        return False
+
+    async def _close(self) -> None:
+        for held in self._held:
+            self._keeper.drop(held)
+        if self._gang.fault is None:
+            await self._gang.end(self._batch_id, self._limit(0.0))
 
     # --- stages
 
@@ -117,20 +148,23 @@ class ClipRun:
             # A command already sent cannot be taken back: let it end, so that none runs beside what comes next.
             await asyncio.gather(*queue, return_exceptions=True)
 
-    async def _finish(self) -> None:
-        """Decode, encode and publish every clip that is still wanted; stages are those of the whole batch."""
-        limit = self._limit(self._cost.decode_seconds(self._geometry, len(self._held)))
+    async def _decode(self) -> None:
+        """Decode every clip that is still wanted, and begin its file; stages are those of the whole batch."""
         self._enter(Stage.DECODE)
         for index, _ in self._wanted():
-            await self._gang.decode(self._batch_id, index, limit)
+            await self._gang.decode(self._batch_id, index, self._file_limit)
+
+    async def _mux(self) -> None:
         self._enter(Stage.MUX)
-        written: list[tuple[Held, Path, str]] = []
         for index, held in self._wanted():
             name = f"{held.claim.task.task_id}.{held.claim.fence}.mp4"
-            report = await self._gang.mux(self._batch_id, index, name, limit)
-            written.append((held, Path(report.path), report.notice))
+            report = await self._gang.mux(self._batch_id, index, name, self._file_limit)
+            logger.info("task %s encoded by %s", held.claim.task.task_id, report.encoder)
+            self._written.append((held, Path(report.path), report.notice))
+
+    async def _publish_all(self) -> None:
         self._enter(Stage.PUBLISH)
-        for held, path, notice in written:
+        for held, path, notice in self._written:
             await asyncio.to_thread(self._publish, held, path, notice)
 
     def _publish(self, held: Held, path: Path, notice: str) -> None:

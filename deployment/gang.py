@@ -31,9 +31,10 @@ logger = logging.getLogger("ray.serve")
 LOOPBACK = "127.0.0.1"
 
 
-@ray.remote(concurrency_groups={"control": 2})
+@ray.remote(concurrency_groups={"control": 2, "files": 1})
 class RankActor:
-    """Hosts a RankWorker: its calls run one after another on one thread, `watch` and `pid` beside them."""
+    """Hosts a RankWorker: its calls run one after another on one thread, `watch` and `pid` beside them, and `mux` and
+    `end` on a third, so that the next clip's steps wait for no file."""
 
     def __init__(self, config: WorkerConfig) -> None:
         from engine.worker import RankWorker  # noqa: PLC0415 - torch is for ranks; the coordinator does without
@@ -72,10 +73,12 @@ class RankActor:
         """See RankWorker.decode."""
         self._worker.decode(batch_id, index)
 
+    @ray.method(concurrency_group="files")  # type: ignore[untyped-decorator]
     def mux(self, batch_id: str, index: int, name: str) -> MuxReport | None:
         """See RankWorker.mux."""
         return self._worker.mux(batch_id, index, name)
 
+    @ray.method(concurrency_group="files")  # type: ignore[untyped-decorator]
     def end(self, batch_id: str) -> None:
         """See RankWorker.end."""
         self._worker.end(batch_id)
@@ -121,11 +124,11 @@ class Gang:
         return asyncio.ensure_future(self._all("steps", limit, batch_id, first, count))
 
     async def decode(self, batch_id: str, index: int, limit: float) -> None:
-        """Decode one clip of a batch to frames and sound, on the worker."""
+        """Decode one clip of a batch to frames and sound, on all ranks; rank 0 begins to write its file."""
         await self._all("decode", limit, batch_id, index)
 
     async def mux(self, batch_id: str, index: int, name: str, limit: float) -> MuxReport:
-        """Write one clip as MP4 into the scratch directory."""
+        """Wait for a decoded clip's MP4 in the scratch directory; steps of another batch may run meanwhile."""
         report = await self._all("mux", limit, batch_id, index, name)
         if not isinstance(report, MuxReport):
             raise GangDied(f"rank 0 wrote no clip {name}")

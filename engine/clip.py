@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.mux import enlarged, write_mp4
-from engine.resample import resample
+from engine.delivery import Delivery
+from engine.mux import write_mp4
+from engine.pixels import PixelLayout, enlarged
+from engine.video_encoder import X264
 from hhray.errors import EngineFault
-from hhray.geometry import FRAMES_PER_SECOND, Size, frames_at_24
-
-FRAME_RATES = (24, 25)
-SAMPLE_RATES = (44_100, 48_000)
+from hhray.geometry import FRAMES_PER_SECOND, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,12 @@ class Clip:
             raise EngineFault(f"no clip of {self.num_frames} frames in {decoded.dtype} {tuple(decoded.shape)}")
         if sound.dtype is not torch.float32 or sound.ndim != 2 or len(sound) != 2:
             raise EngineFault(f"the sound of a clip is float32 [2, N], not {sound.dtype} {tuple(sound.shape)}")
-        if self.frames_per_second not in FRAME_RATES or self.sample_rate not in SAMPLE_RATES:
-            raise EngineFault(f"no clips of {self.frames_per_second} frames and {self.sample_rate} samples a second")
+        _ = self.delivery  # which refuses rates
+
+    @property
+    def delivery(self) -> Delivery:
+        """What of it is delivered."""
+        return Delivery(self.size, self.num_frames, self.frames_per_second, self.sample_rate)
 
     @property
     def seconds(self) -> float:
@@ -66,24 +66,20 @@ class Clip:
     @property
     def frames(self) -> Tensor:
         """The delivered frames, uint8 RGB [F, H, W, 3] of `size`: those the file shows, before its compression."""
-        return torch.from_numpy(np.stack(list(self._enlarged())))
+        chosen = (self.decoded[index].numpy() for index in self.delivery.chosen)
+        return torch.from_numpy(np.stack([enlarged(frame, self.size) for frame in chosen]))
 
     @property
     def audio(self) -> Tensor:
         """The delivered sound, float32 stereo [2, sample_rate * seconds] in [-1, 1]: cut, or silent after its end."""
-        num_samples = self.sample_rate * self.num_frames // FRAMES_PER_SECOND
-        sound = resample(self.sound, self.sound_rate, self.sample_rate)[:, :num_samples].clamp(-1, 1)
-        return F.pad(sound, (0, num_samples - sound.shape[1]))
+        return self.delivery.audio(self.sound, self.sound_rate)
 
     def save(self, path: str | Path, threads: int = 1) -> SaveReport:
         """Write an MP4 (H.264, AAC) as long as `seconds`; frames are enlarged one at a time. A file of that name is
         replaced. `threads` are the video encoder's."""
-        path, audio = Path(path), self.audio.numpy()
-        write_mp4(path, self._enlarged(), audio, self.size, self.frames_per_second, self.sample_rate, threads)
-        return SaveReport(path.stat().st_size, len(self._chosen()), audio.shape[1])
-
-    def _chosen(self) -> range | tuple[int, ...]:
-        return range(self.num_frames) if self.frames_per_second == FRAMES_PER_SECOND else frames_at_24(self.num_frames)
-
-    def _enlarged(self) -> Iterator[NDArray[np.uint8]]:
-        return (enlarged(self.decoded[index].numpy(), self.size) for index in self._chosen())
+        path, delivery = Path(path), self.delivery
+        _, height, width, _ = self.decoded.shape
+        layout = PixelLayout.of_clip(Size(width, height), self.size)
+        frames = (layout.laid_out(self.decoded[index : index + 1])[0] for index in delivery.chosen)
+        write_mp4(path, layout.pictures(frames), lambda: self.audio, delivery, X264, threads)
+        return SaveReport(path.stat().st_size, len(delivery.chosen), delivery.num_samples)

@@ -87,13 +87,12 @@ class Components:
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
 
-    def load(self, rank: int, *, decodes: bool | None = None) -> None:
-        """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too (None: on rank 0).
+    def load(self, rank: int, *, decodes: bool = True) -> None:
+        """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too.
 
         Raises:
             ConfigError: a part is absent, damaged, or does not fit the others.
         """
-        decodes = rank == 0 if decodes is None else decodes
         # placements exchange tensors, which those made in inference mode do not allow
         video_only = rank < self._video_only_ranks
         if video_only:

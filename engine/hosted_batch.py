@@ -1,14 +1,13 @@
-"""A batch in a rank's process: whose ranks work on it, what its steps took, and what of it is decoded."""
+"""A batch in a rank's process: whose ranks work on it, and what its steps took."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from engine.activation_meter import ActivationMeter, reset_cuda_peak
-from engine.clip import Clip
 from engine.clip_batch import ClipBatch
 from engine.messages import StepReport
 from hhray.blocks import Block
@@ -16,12 +15,11 @@ from hhray.blocks import Block
 
 @dataclass(slots=True)
 class HostedBatch:
-    """`block` has the ranks that make the next steps; `decoded` holds rank 0's clips until they are muxed;
-    `peak_bytes` is the last measurement of the batch's activations."""
+    """`block` has the ranks that make the next steps; `peak_bytes` is the last measurement of the batch's
+    activations."""
 
     batch: ClipBatch
     block: Block
-    decoded: dict[int, Clip] = field(default_factory=dict)
     peak_bytes: int = 0
 
     @property

@@ -105,7 +105,8 @@ class MoveReport:
 
 @dataclass(frozen=True, slots=True)
 class MuxReport:
-    """A written clip. `notice` tells the client what is particular about it; empty when nothing is."""
+    """A written clip. `notice` tells the client what is particular about it; empty when nothing is. `encoder` is
+    FFmpeg's name of what encoded its video."""
 
     path: str
     num_bytes: int
@@ -114,3 +115,4 @@ class MuxReport:
     width: int
     height: int
     notice: str
+    encoder: str = "libx264"

@@ -1,13 +1,14 @@
 """Writes frames and sound as an MP4 of an exact length: H.264 High yuv420p and AAC-LC.
 
-Frames are taken, and can be made, one by one.
+Frames are taken, and can be made, one by one; the sound is asked for after them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -15,62 +16,56 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
+from torch import Tensor
 
-from hhray.geometry import Size
+from engine.delivery import Delivery
+from engine.pixels import centre_crop
+from engine.video_encoder import VideoEncoder
+
+__all__ = ["centre_crop", "write_mp4"]
 
 BT709 = 1
 LIMITED_RANGE = 1
 AUDIO_BITS_PER_SECOND = 160_000
-ENCODER = {"preset": "veryfast", "crf": "20", "profile": "high"}
+# The index comes first, and packets are held back until both streams are there, however late the sound comes: players
+# that read from the front then find picture and sound of a moment together.
+CONTAINER = {"movflags": "+faststart", "max_interleave_delta": "0"}
 
 
 def write_mp4(
     path: Path,
-    frames: Iterable[NDArray[np.uint8]],
-    sound: NDArray[np.float32],
-    size: Size,
-    frames_per_second: int,
-    sample_rate: int,
+    pictures: Iterable[VideoFrame],
+    sound: Callable[[], Tensor],
+    delivery: Delivery,
+    encoder: VideoEncoder,
     threads: int,
 ) -> None:
     """Write a file with exactly these frames and samples.
 
     Args:
         path: the file; replaced if it exists.
-        frames: uint8 RGB [H, W, 3] of `size`, taken one by one.
-        sound: float32 stereo [2, N] at `sample_rate` Hz, of the same length in seconds.
+        pictures: yuv420p of `delivery.size`, taken one by one.
+        sound: gives float32 stereo [2, delivery.num_samples]; called once, after the last picture.
+        delivery: rates and size.
+        encoder: of the video.
         threads: of the video encoder.
+
+    Raises:
+        av.error.FFmpegError: an encoder fails, or the file cannot be written.
     """
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        video = _video_stream(container, size, frames_per_second, threads)
-        audio = container.add_stream("aac", rate=sample_rate, layout="stereo", bit_rate=AUDIO_BITS_PER_SECOND)
-        _write_audio(container, audio, np.ascontiguousarray(sound), sample_rate)
-        _write_video(container, video, frames, frames_per_second)
+    with av.open(str(path), "w", format="mp4", options=CONTAINER) as container:
+        video = _video_stream(container, delivery, encoder, threads)
+        rate = delivery.sample_rate
+        audio = container.add_stream("aac", rate=rate, layout="stereo", bit_rate=AUDIO_BITS_PER_SECOND)
+        _write_video(container, video, pictures, delivery.frames_per_second)
+        _write_audio(container, audio, sound(), rate)
 
 
-def enlarged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """A frame [H', W', 3] cropped about its centre to the aspect of `size` and enlarged or reduced to it: [H, W, 3]."""
-    cropped = np.ascontiguousarray(centre_crop(pixels, size))
-    if cropped.shape[:2] == (size.height, size.width):
-        return cropped
-    picture = VideoFrame.from_ndarray(cropped, format="rgb24")
-    resized = picture.reformat(width=size.width, height=size.height, interpolation=Interpolation.BICUBIC)
-    return np.asarray(resized.to_ndarray(), np.uint8)
-
-
-def centre_crop(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """The largest centred part of frames [..., H, W, 3] that has the aspect of `size`, to the nearest pixel."""
-    height, width = frames.shape[-3:-1]
-    kept = Size(width, height).middle(size.aspect)
-    return frames[..., kept.top : kept.top + kept.height, kept.left : kept.left + kept.width, :]
-
-
-def _video_stream(container: OutputContainer, size: Size, frames_per_second: int, threads: int) -> VideoStream:
-    stream = container.add_stream("libx264", rate=frames_per_second, options=ENCODER)
-    stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
+def _video_stream(container: OutputContainer, delivery: Delivery, encoder: VideoEncoder, threads: int) -> VideoStream:
+    made = container.add_stream(encoder.name, rate=delivery.frames_per_second, options=dict(encoder.options))
+    stream = cast(VideoStream, made)
+    stream.width, stream.height, stream.pix_fmt = delivery.size.width, delivery.size.height, "yuv420p"
     context = stream.codec_context
     context.thread_count = threads
     context.color_primaries = context.color_trc = context.colorspace = BT709
@@ -79,22 +74,16 @@ def _video_stream(container: OutputContainer, size: Size, frames_per_second: int
 
 
 def _write_video(
-    container: OutputContainer, stream: VideoStream, frames: Iterable[NDArray[np.uint8]], frames_per_second: int
+    container: OutputContainer, stream: VideoStream, pictures: Iterable[VideoFrame], frames_per_second: int
 ) -> None:
-    for index, pixels in enumerate(frames):
-        picture = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BICUBIC,
-        )
+    for index, picture in enumerate(pictures):
         picture.pts, picture.time_base = index, Fraction(1, frames_per_second)
         container.mux(stream.encode(picture))
     container.mux(stream.encode())
 
 
-def _write_audio(container: OutputContainer, stream: AudioStream, sound: NDArray[np.float32], sample_rate: int) -> None:
-    frame = AudioFrame.from_ndarray(sound, format="fltp", layout="stereo")
+def _write_audio(container: OutputContainer, stream: AudioStream, sound: Tensor, sample_rate: int) -> None:
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(sound.numpy()), format="fltp", layout="stereo")
     frame.sample_rate, frame.pts, frame.time_base = sample_rate, 0, Fraction(1, sample_rate)
     container.mux(stream.encode(frame))
     container.mux(stream.encode())

@@ -4,7 +4,7 @@
     clip = pipeline(prompt="a red ball bounces on the sand", duration=5, resolution="720P", on_step=print)
     clip.save("ball.mp4")
 
-A rank calls the stages by itself: `begin`, then `ClipBatch.step` until all are made, then `decode`.
+A rank calls the stages by itself: `begin`, then `ClipBatch.step` until all are made, then `decoding`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from engine.attention_warm_up import measure_served
 from engine.call_arguments import Call, Picture, job_of
 from engine.clip import Clip
 from engine.clip_batch import ClipBatch
-from engine.codecs.base import SOUND_RATE
 from engine.components import Components
 from engine.conditioning import Conditioner, MediaLimits
+from engine.decoding import ClipDecoding
+from engine.delivery import Delivery
 from engine.denoiser import ClipInput, Denoiser
+from engine.exchange import GroupLink, Link
 from engine.messages import ClipJob
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.samplers.noise import NoiseSource
@@ -214,28 +216,29 @@ class Pipeline:
         """Make the batch's next step."""
         batch.step(batch.next_step)
 
-    @torch.inference_mode()
     def decode(self, batch: ClipBatch, item: int) -> Clip:
-        """Frames and sound of one finished clip.
+        """Frames and sound of one finished clip, by this rank alone.
 
         Raises:
             EngineFault: no such clip, or steps are missing.
         """
-        video, audio = batch.latents(item)
+        decoding = self.decoding(batch, item, GroupLink(), rgb=True)
+        decoding.run()
+        return decoding.clip()
+
+    def decoding(self, batch: ClipBatch, item: int, link: Link, rgb: bool = False) -> ClipDecoding:
+        """What decodes one finished clip by the ranks that `link` connects: each makes one and runs it.
+
+        Raises:
+            EngineFault: no such clip, or steps are missing.
+        """
+        latents = batch.latents(item)
         if batch.next_step != batch.num_steps:
             raise EngineFault(f"the batch is not denoised yet: {batch.next_step} steps were made of {batch.num_steps}")
-        one, components = batch.prepared[item], self._loaded
-        sound, rate = one.track or (components.sound.decode(audio.T), SOUND_RATE)
-        return Clip(
-            decoded=components.video_decoder.decode(video),
-            sound=sound,
-            sound_rate=rate,
-            size=one.job.geometry.output,
-            num_frames=one.job.num_frames,
-            frames_per_second=self._frames_per_second,
-            sample_rate=self._sample_rate,
-            notice=self.notice(one.job),
-        )
+        one = batch.prepared[item]
+        size, rates = one.job.geometry.output, (self._frames_per_second, self._sample_rate)
+        delivery = Delivery(size, one.job.num_frames, *rates)
+        return ClipDecoding(latents, one.track, delivery, self.notice(one.job), self._loaded, link, rgb)
 
     def _check_offer(self, job: ClipJob) -> None:
         """The memory plan was made for what is offered and no more."""

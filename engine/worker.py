@@ -1,15 +1,15 @@
 """RankWorker: what one rank's process hosts. It turns jobs into files; the coordinator decides when.
 
-A clip's way: `begin` (text, pictures, noise), `steps` until all denoising steps are made, `decode` and `mux` on rank 0.
-Between any two steps `move` gives it to another block of ranks. All ranks get the same calls in the same order, because
-steps exchange data between them; those outside a batch's block have nothing to do in its steps and return at once, so
-that batches on other blocks run at the same time. Arguments and results are plain values (engine.messages); no tensor
-leaves the process. The model is that of `engine.pipeline.Pipeline`.
+A clip's way: `begin` (text, pictures, noise), `steps` until all denoising steps are made, `decode`, then `mux`. Between
+any two steps `move` gives it to another block of ranks. All ranks get the same calls in the same order, because steps
+and decodes exchange data between them; those outside a batch's block have nothing to do in its steps and return at
+once, so that batches on other blocks run at the same time. `mux` and `end` exchange nothing and may be called from a
+second thread, so that a clip's file is waited for beside the next one's steps. Arguments and results are plain values
+(engine.messages); no tensor leaves the process. The model is that of `engine.pipeline.Pipeline`.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
@@ -18,19 +18,19 @@ from torch import Tensor
 
 from engine.activation_meter import ActivationMeter
 from engine.attention import attention_backends
+from engine.clip_files import ClipFiles
 from engine.clip_move import move_batch
 from engine.conditioning import MediaLimits
 from engine.hosted_batch import HostedBatch
 from engine.messages import ClipJob, LoadReport, MoveReport, MuxReport, StepReport, WorkerConfig
 from engine.pipeline import Pipeline
 from engine.rendezvous import BACKENDS, Rendezvous
+from engine.video_encoder import encoder_for
 from hhray.blocks import Block
 from hhray.errors import ConfigError, EngineFault
 from hhray.parallel_layout import ParallelLayout
 
 __all__ = ["ClipJob", "LoadReport", "MoveReport", "MuxReport", "RankWorker", "StepReport", "WorkerConfig"]
-
-BARE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class RankWorker:
@@ -60,6 +60,8 @@ class RankWorker:
             video_only_ranks=config.video_only_ranks,
         )
         self._work: dict[str, HostedBatch] = {}
+        threads = config.threads * config.world_size  # the whole gang's share of the cores
+        self._files = ClipFiles(Path(config.scratch_dir), encoder_for(config.device), threads)
         torch.set_num_threads(config.threads)
 
     def open_rendezvous(self, host: str) -> int:
@@ -134,7 +136,7 @@ class RankWorker:
         return MoveReport(time.monotonic() - began, sent)
 
     def decode(self, batch_id: str, index: int) -> None:
-        """Rank 0: turn the latents of one finished clip into frames and sound, kept here until `mux` or `end`.
+        """Turn the latents of one finished clip into frames and sound, by its block together; rank 0 begins its file.
 
         Raises:
             EngineFault: no such batch or clip, steps are missing, or it is on a block without rank 0.
@@ -142,31 +144,23 @@ class RankWorker:
         work = self._found(batch_id)
         if 0 not in work.block:
             raise EngineFault(f"batch {batch_id} is on ranks {work.block}; move it to a block with rank 0 first")
-        if self._config.rank == 0:
-            work.decoded[index] = self._pipeline.decode(work.batch, index)
+        if self._config.rank not in work.block:
+            return
+        decoding = self._pipeline.decoding(work.batch, index, self._rendezvous.groups.link(work.block))
+        if decoding.frames is not None:
+            self._files.begin(batch_id, index, decoding)
+        decoding.run()
+        self._synchronise()
 
     def mux(self, batch_id: str, index: int, attempt_name: str) -> MuxReport | None:
-        """Rank 0: write a decoded clip as `attempt_name` in the scratch directory and free its frames; None elsewhere.
+        """Rank 0: wait for the file of a decoded clip, `attempt_name` in the scratch directory; None elsewhere.
 
         Raises:
             EngineFault: no such batch, the clip is not decoded, or the name is not a bare file name.
+            av.error.FFmpegError, OSError: the file could not be written.
         """
-        work = self._found(batch_id)
-        if self._config.rank != 0:
-            return None
-        if not BARE_NAME.fullmatch(attempt_name):
-            raise EngineFault(f"{attempt_name!r} is not a bare file name of letters, digits, dots, dashes, underscores")
-        if index not in work.decoded:
-            raise EngineFault(f"clip {index} of batch {batch_id} is not decoded")
-        scratch, clip = Path(self._config.scratch_dir), work.decoded.pop(index)
-        scratch.mkdir(parents=True, exist_ok=True)
-        path = scratch / attempt_name
-        threads = self._config.threads * self._config.world_size  # the other ranks wait for this one
-        written = clip.save(path, threads)
-        size = clip.size
-        num_bytes = path.stat().st_size
-        frames, samples = written.num_frames, written.num_samples
-        return MuxReport(str(path), num_bytes, frames, samples, size.width, size.height, clip.notice)
+        self._found(batch_id)
+        return self._files.finish(batch_id, index, attempt_name) if self._config.rank == 0 else None
 
     def latents(self, batch_id: str, index: int) -> tuple[Tensor, Tensor]:
         """A clip's latents as they are now: video float32 [48, T, h, w] and audio float32 [A, 64].
@@ -179,10 +173,12 @@ class RankWorker:
     def end(self, batch_id: str) -> None:
         """Forget a batch in whatever state it is, or none of that name."""
         self._work.pop(batch_id, None)
+        self._files.forget(batch_id)
 
     def close(self) -> None:
         """Leave the group of ranks."""
         self._work.clear()
+        self._files.close()
         self._rendezvous.close()
 
     def _found(self, batch_id: str) -> HostedBatch:

@@ -1,4 +1,4 @@
-"""Measures the decoders as the engine runs them today: a whole clip on one rank."""
+"""Measures the decoders with a whole clip on one rank; ranks of a block share its windows (engine.decoding)."""
 
 from __future__ import annotations
 

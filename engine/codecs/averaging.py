@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.codecs.window import Window
 from hhray.geometry import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
 SUBGRID = 4
@@ -19,7 +20,7 @@ CHUNK_FRAMES = 16
 
 
 class AveragingVideoCodec:
-    """See the module's docstring; satisfies VideoCodec and SourceVideoEncoder."""
+    """See the module's docstring; satisfies VideoCodec, WindowedDecoder and SourceVideoEncoder."""
 
     def encode(self, picture: Tensor) -> Tensor:
         """[3, H, W] in [-1, 1] -> [48, 1, H / 16, W / 16]."""
@@ -33,19 +34,35 @@ class AveragingVideoCodec:
     def decode(self, latent: Tensor) -> Tensor:
         """[48, T, h, w] -> uint8 [4 (T - 1) + 1, 16 h, 16 w, 3], some frames at a time to bound memory."""
         _, num_latents, height, width = latent.shape
-        cells = F.pixel_shuffle(latent.float().cpu().transpose(0, 1), SUBGRID) / CONTRAST
         num_frames = TEMPORAL_STRIDE * (num_latents - 1) + 1
         frames = torch.empty(num_frames, height * SPATIAL_STRIDE, width * SPATIAL_STRIDE, 3, dtype=torch.uint8)
-        for chunk in torch.split(torch.arange(num_frames), CHUNK_FRAMES):
-            small = self._between(cells, chunk)
-            large = F.interpolate(small, scale_factor=CELL, mode="bilinear", align_corners=False)
-            pixels = large.add_(1).mul_(127.5).round_().clamp_(0, 255)
-            frames[chunk[0] : chunk[-1] + 1] = pixels.permute(0, 2, 3, 1)
+        for window in self.windows(num_latents):
+            frames[window.first_frame : window.first_frame + window.num_frames] = self.decode_window(latent, window)
         return frames
+
+    def windows(self, num_latents: int) -> tuple[Window, ...]:
+        """Of 16 frames; each sees the latent after its last, towards which its frames run."""
+        num_frames = TEMPORAL_STRIDE * (num_latents - 1) + 1
+        starts = range(0, num_frames, CHUNK_FRAMES)
+        return tuple(self._window(first, min(CHUNK_FRAMES, num_frames - first), num_latents) for first in starts)
+
+    def decode_window(self, latent: Tensor, window: Window) -> Tensor:
+        """[48, T, h, w] -> uint8 [window.num_frames, 16 h, 16 w, 3] on the CPU."""
+        seen = latent[:, window.start : window.stop].float().cpu()
+        cells = F.pixel_shuffle(seen.transpose(0, 1), SUBGRID) / CONTRAST
+        small = self._between(cells, torch.arange(window.num_frames))
+        large = F.interpolate(small, scale_factor=CELL, mode="bilinear", align_corners=False)
+        pixels = large.add_(1).mul_(127.5).round_().clamp_(0, 255)
+        return pixels.permute(0, 2, 3, 1).to(torch.uint8)
+
+    @staticmethod
+    def _window(first: int, count: int, num_latents: int) -> Window:
+        start, last = first // TEMPORAL_STRIDE, (first + count - 1) // TEMPORAL_STRIDE
+        return Window(start, min(last + 2, num_latents), 0, first, count)
 
     @staticmethod
     def _between(cells: Tensor, frames: Tensor) -> Tensor:
-        """Cells [T, 3, h, w] at the times of `frames`; frame 4 i is latent i itself."""
+        """Cells [T, 3, h, w] at the times of `frames`; frame 4 i is cell i itself."""
         first = frames // TEMPORAL_STRIDE
         second = (first + 1).clamp(max=len(cells) - 1)
         share = (frames % TEMPORAL_STRIDE / TEMPORAL_STRIDE)[:, None, None, None]

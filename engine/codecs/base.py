@@ -5,9 +5,11 @@ Strides: video 4 x 16 x 16 with 48 channels, audio 25 latents a second with 64 c
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Generator, Tensor
+
+from engine.codecs.window import Window
 
 SOUND_RATE = 51_200
 SAMPLES_PER_LATENT = 2048
@@ -22,6 +24,18 @@ class VideoCodec(Protocol):
 
     def decode(self, latent: Tensor) -> Tensor:
         """float32 [48, T, h, w] -> uint8 RGB frames [4 (T - 1) + 1, 16 h, 16 w, 3] on the CPU."""
+
+
+@runtime_checkable
+class WindowedDecoder(Protocol):
+    """A video codec whose clips fall into windows that may be decoded in any order, each by any rank."""
+
+    def windows(self, num_latents: int) -> tuple[Window, ...]:
+        """Those of a clip of that many latent frames, in order."""
+
+    def decode_window(self, latent: Tensor, window: Window) -> Tensor:
+        """float32 [48, T, h, w], the whole clip -> the window's frames as VideoCodec.decode gives them, uint8 RGB
+        [window.num_frames, 16 h, 16 w, 3], but on the device the codec computes on."""
 
 
 class VideoEncoder(Protocol):

@@ -16,7 +16,8 @@ from engine.codecs.latent_scale import denormalise
 from engine.codecs.turbo_config import TurboConfig
 from engine.codecs.turbo_files import load_turbo
 from engine.codecs.turbo_network import COLOURS, TurboDecoder
-from engine.codecs.turbo_windows import Window, num_decoded_frames, windows
+from engine.codecs.turbo_windows import num_decoded_frames, windows
+from engine.codecs.window import Window
 from hhray.geometry import SPATIAL_STRIDE
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 
 
 class TurboVideoCodec:
-    """Satisfies VideoCodec: the Turbo decoder, and another codec's encoder, since Turbo has none."""
+    """Satisfies VideoCodec and WindowedDecoder: the Turbo decoder, and another codec's encoder: Turbo has none."""
 
     def __init__(self, decoder: TurboDecoder, encoder: VideoEncoder) -> None:
         self._decoder, self._encoder = decoder, encoder
@@ -49,9 +50,17 @@ class TurboVideoCodec:
         _, num_latents, height, width = latent.shape
         shape = (num_decoded_frames(num_latents), height * SPATIAL_STRIDE, width * SPATIAL_STRIDE, COLOURS)
         frames = torch.empty(shape, dtype=torch.uint8)
-        for window, video in decode_windows(self._decoder, latent):
-            frames[window.first_frame : window.first_frame + window.num_frames] = to_frames(video).cpu()
+        for window in self.windows(num_latents):
+            frames[window.first_frame : window.first_frame + window.num_frames] = self.decode_window(latent, window)
         return frames
+
+    def windows(self, num_latents: int) -> tuple[Window, ...]:
+        """Those of a clip, in order."""
+        return windows(num_latents, self._decoder.config)
+
+    def decode_window(self, latent: Tensor, window: Window) -> Tensor:
+        """[48, T, h, w] -> uint8 [window.num_frames, 16 h, 16 w, 3] on the decoder's device."""
+        return to_frames(decode_window(self._decoder, latent, window))
 
 
 def decode(decoder: TurboDecoder, z: Tensor) -> Tensor:

@@ -6,32 +6,10 @@ Windows overlap by one latent frame on each side for context, and are otherwise 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from engine.codecs.turbo_config import TurboConfig
+from engine.codecs.window import Window
 from hhray.geometry import TEMPORAL_STRIDE
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One call of the decoder. Latent frames past the clip's end stand for copies of its last frame.
-
-    Attributes:
-        start, stop: latent frames the decoder sees, stop excluded.
-        skip: frames of context to cut from the beginning of what it makes.
-        first_frame: place in the clip of the first frame that is kept.
-        num_frames: frames kept.
-    """
-
-    start: int
-    stop: int
-    skip: int
-    first_frame: int
-    num_frames: int
-
-    @property
-    def is_first(self) -> bool:
-        return self.first_frame == 0
 
 
 def windows(num_latents: int, config: TurboConfig) -> tuple[Window, ...]:

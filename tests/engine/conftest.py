@@ -67,6 +67,12 @@ def block_gang(tmp_path_factory: pytest.TempPathFactory) -> RankScript:
     return _once_a_size("block_ranks.py", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def decode_gang(tmp_path_factory: pytest.TempPathFactory) -> RankScript:
+    """As `gang`, of ranks that decode clips together."""
+    return _once_a_size("decode_ranks.py", tmp_path_factory)
+
+
 def _once_a_size(script: str, tmp_path_factory: pytest.TempPathFactory) -> RankScript:
     results: dict[int, list[RankResult]] = {}
 

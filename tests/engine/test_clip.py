@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 
 import av
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 import torch
 
 import engine.clip as clip_module
+import engine.pixels as pixels_module
 from engine.clip import Clip
-from engine.mux import enlarged
 from hhray.errors import EngineFault
 from hhray.geometry import Size
 
@@ -109,19 +108,22 @@ def test_the_file_shows_the_same_frames_at_their_times(tmp_path, num_frames, rat
     assert abs(picture - sound) <= 0.5 / 24
 
 
-def test_saving_does_not_hold_all_enlarged_frames(tmp_path, monkeypatch):
-    seen, most_alive = [], []
+def test_frames_are_resized_when_the_encoder_takes_them(tmp_path, monkeypatch):
+    resized, made, taken = pixels_module.resized, [], []
 
     def watched(pixels, size):
-        result = enlarged(pixels, size)
-        seen.append(weakref.ref(result))
-        most_alive.append(sum(frame() is not None for frame in seen))
-        return result
+        made.append(None)
+        return resized(pixels, size)
 
-    monkeypatch.setattr(clip_module, "enlarged", watched)
+    def taking(path, pictures, *arguments):
+        for picture in pictures:
+            taken.append((len(made), picture.width, picture.format.name))
+        path.touch()
+
+    monkeypatch.setattr(pixels_module, "resized", watched)
+    monkeypatch.setattr(clip_module, "write_mp4", taking)
     clip(20, size=Size(128, 64)).save(tmp_path / "clip.mp4")
-    assert len(seen) == 20
-    assert max(most_alive) <= 3
+    assert taken == [(count, 128, "yuv420p") for count in range(1, 21)]
 
 
 @pytest.mark.parametrize(

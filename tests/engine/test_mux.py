@@ -77,6 +77,18 @@ def test_the_index_comes_before_the_data(tmp_path, sound):
     assert 0 < data.index(b"moov") < data.index(b"mdat")
 
 
+def test_sound_that_is_made_last_lies_beside_its_pictures(tmp_path):
+    frames = torch.randint(0, 255, (301, 32, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Clip(frames, torch.zeros(2, 48_000 * 12), 48_000, Size(64, 32), 300).save(tmp_path / "clip.mp4")
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        packets = sorted((packet for packet in container.demux() if packet.size), key=lambda packet: packet.pos)
+        latest = {"video": 0.0, "audio": 0.0}
+        for packet in packets:
+            latest[packet.stream.type] = float(packet.dts * packet.time_base)
+            assert abs(latest["video"] - latest["audio"]) < 2
+    assert latest["video"] > 11.5
+
+
 def test_colours_and_order_of_frames_survive(tmp_path, sound):
     geometry = ClipGeometry(Resolution.P256, Ratio.R16_9, 3)
     frames = grey_ramp(geometry)
