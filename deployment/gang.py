@@ -206,6 +206,7 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         sample_rate=config.sample_rate,
         reference_noise=config.reference_noise,
         max_pixels=settings.media.max_pixels,
+        precision=config.precision,
     )
     return RankActor.options(  # type: ignore[attr-defined]
         num_cpus=config.cpus_per_rank,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, cast
 
+import psutil
 import torch
 from torch import nn
 
@@ -21,17 +22,19 @@ from engine.codecs.bytewise import BytewiseTextEncoder
 from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.denoiser import Denoiser
 from engine.embedded.release_codecs import load_sprite_codec
+from engine.machine_memory import card, require_host_memory
 from engine.model.dit import AudioVideoTransformer
 from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
+from engine.scaled_product import why_not_scaled
 from engine.stages import local_rule, stage_sampler, stage_style
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
-from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
+from hhray.memory_parts import Component, Demand, MemoryPlan, Place, Stage
 from hhray.memory_plan import plan_memory
+from hhray.memory_size import Format
 from hhray.served_model import ServedModel
 
-FP8_CAPABILITY = (8, 9)
 NAMES_OF = {"text": (TEXT,), "video": (VIDEO, TURBO), "sound": (SOUND,)}
 
 
@@ -50,6 +53,7 @@ class Components:
         tiers: offered; `max_seconds` is the longest clip of them.
         decoder: "turbo" or "wan".
         plan: to be obeyed instead of one made for the device.
+        precision: of the transformers' linears; None: what fits best.
 
     Raises:
         ConfigError: what is served does not fit the device; the message names the smallest change that would.
@@ -66,13 +70,16 @@ class Components:
         max_seconds: int,
         decoder: str = "turbo",
         plan: MemoryPlan | None = None,
+        precision: Format | None = None,
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
+        self._ranks = ranks
         self.codecs = read_codecs(folder) if folder else dict(STAND_INS)
         small, share = frozenset(self.codecs), served.native_share
-        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share)
+        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, precision)
         self.plan = plan or plan_memory(card(device), demand)
-        self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
+        self._not_scaled = why_not_scaled(device) if self._format is Format.FP8 else ""
+        self._loader = PartLoader(served, folder, self.plan.chunked_mlp, scaled=not self._not_scaled)
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
 
@@ -80,9 +87,11 @@ class Components:
         """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too (None: on rank 0).
 
         Raises:
-            ConfigError: a part is absent, damaged, or does not fit the others.
+            ConfigError: a part is absent, damaged, or does not fit the others; or the host is too small for the plan.
         """
         decodes = rank == 0 if decodes is None else decodes
+        if self.device.type == "cuda":
+            require_host_memory(self.plan, self._ranks, psutil.virtual_memory().total)
         # placements exchange tensors, which those made in inference mode do not allow
         with torch.inference_mode(False), torch.no_grad():
             self._load_small()
@@ -91,6 +100,17 @@ class Components:
                     self._load(item, shown=rank == 0)
         if decodes and self.decoder == "wan":
             self._parts.setdefault(TURBO, self._parts[VIDEO])
+
+    @property
+    def arithmetic(self) -> str:
+        """What the transformers' linears compute in."""
+        if self._format is not Format.FP8:
+            return f"{self._format} weights" + (", expanded" if self._format is Format.INT8 else "")
+        return f"fp8 weights, expanded: {self._not_scaled}" if self._not_scaled else "fp8 products, scaled by rows"
+
+    @property
+    def _format(self) -> Format:
+        return next(item.format for item in self.plan.components if item.stage is Stage.BASE)
 
     def transformer(self, stage: Stage) -> AudioVideoTransformer:
         """The network of a stage, on the device."""
@@ -124,7 +144,7 @@ class Components:
         if (part or name) not in self._parts:
             raise EngineFault(f"this rank has no {name}; it has {', '.join(self._parts) or 'loaded nothing'}")
         placement = self.placements.get(name)
-        if placement and placement.place is Place.SWAPPED:
+        if placement and placement.place in (Place.SWAPPED, Place.OFFLOADED):
             for other in self.placements.values():
                 if other is not placement:
                     other.leave()
@@ -157,16 +177,14 @@ class Components:
         if item.place is Place.SWAPPED:
             return Swapped(module, self.device)
         if item.place is Place.OFFLOADED:
-            if not isinstance(part, T5GemmaTextEncoder):
-                raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
-            return Offloaded(module, part.layers, part.head, self.device)
+            if isinstance(part, AudioVideoTransformer):
+                return Offloaded(module, part.block.layers, _outside(part), self.device, again=True)
+            if isinstance(part, T5GemmaTextEncoder):
+                return Offloaded(module, part.layers, (part.head,), self.device)
+            raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
         return Resident(module, torch.device("cpu") if item.place is Place.HOST else self.device, item.place)
 
 
-def card(device: torch.device) -> Gpu | None:
-    """What the plan asks of a CUDA device; None for the CPU."""
-    if device.type != "cuda":
-        return None
-    facts = torch.cuda.get_device_properties(device)
-    vendor = "amd" if torch.version.hip else "nvidia"
-    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor)
+def _outside(model: AudioVideoTransformer) -> list[nn.Module]:
+    """What a transformer has beside its layers."""
+    return [part for part in model.children() if part is not model.block]

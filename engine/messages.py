@@ -13,7 +13,7 @@ from hhray.served_model import ServedModel
 class WorkerConfig:
     """How a rank runs. `checkpoint` is a folder of weights, empty for the random ones of the served preset; `tiers` and
     `max_seconds` bound what is asked of it; `max_pixels` bounds conditioning pictures; clips are written into
-    `scratch_dir`."""
+    `scratch_dir`. `precision` is what linears are in: bf16, fp8, int8, or auto."""
 
     rank: int
     world_size: int
@@ -29,6 +29,7 @@ class WorkerConfig:
     sample_rate: int = 48_000
     reference_noise: bool = False
     max_pixels: int = 50_000_000
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,12 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What loading took and what lies on the device now."""
+    """What loading took, what lies on the device now, and what the transformers' linears compute in."""
 
     seconds: float
     parameters: int
     weight_bytes: int
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

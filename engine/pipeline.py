@@ -26,6 +26,7 @@ from engine.denoiser import ClipInput, Denoiser
 from engine.messages import ClipJob
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.samplers.noise import NoiseSource
+from engine.weights import wanted_format
 from hhray.errors import EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
 from hhray.memory_parts import Stage
@@ -42,7 +43,8 @@ class Pipeline:
     """One model on one device, or one rank's share of it.
 
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
-    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips.
+    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. `precision` is what the transformers'
+    linears are kept in: bf16, fp8, int8, or auto: the best that fits.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Pipeline:
         sample_rate: int = 48_000,
         reference_noise: bool = False,
         limits: MediaLimits | None = None,
+        precision: str = "auto",
     ) -> None:
         self.served, self.folder = served, folder
         self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
         self._reference_noise = reference_noise
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
+        self._precision = wanted_format(precision)
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
         self._conditioner: Conditioner | None = None
@@ -112,6 +116,7 @@ class Pipeline:
             tiers=self._tiers,
             max_seconds=self._max_seconds,
             decoder=self._decoder,
+            precision=self._precision,
         )
         components.load(rank)
         self._components = components
@@ -251,6 +256,11 @@ class Pipeline:
         """Parameters of the base transformer and their bytes."""
         weights = list(self._denoiser(Stage.BASE).model.parameters())
         return sum(one.numel() for one in weights), sum(one.numel() * one.element_size() for one in weights)
+
+    @property
+    def arithmetic(self) -> str:
+        """What the transformers' linears compute in, and where it is not what it could be, why."""
+        return self._loaded.arithmetic
 
     def _denoiser(self, stage: Stage) -> Denoiser:
         return self._loaded.denoiser(stage, self._rank, self._world_size)

@@ -62,6 +62,7 @@ class RankWorker:
             sample_rate=config.sample_rate,
             reference_noise=config.reference_noise,
             limits=MediaLimits(config.max_pixels, Path(config.scratch_dir)),
+            precision=config.precision,
         )
         self._work: dict[str, _Work] = {}
         torch.set_num_threads(config.threads)
@@ -90,7 +91,7 @@ class RankWorker:
             torch.zeros(1, device=self._device)
         self._synchronise()
         parameters, num_bytes = self._pipeline.weights_on_device()
-        return LoadReport(time.monotonic() - began, parameters, num_bytes)
+        return LoadReport(time.monotonic() - began, parameters, num_bytes, self._pipeline.arithmetic)
 
     def begin(self, batch_id: str, jobs: tuple[ClipJob, ...]) -> None:
         """Text features, picture latents, positions and initial noise of a batch of clips of one shape.

@@ -59,7 +59,7 @@ class Demand:
 
     `ladder` names the super-resolution transformer of each tier that has one; `decoder` is "turbo" or "wan";
     `stand_ins` are those of text, video and sound whose codec needs no plan: it has no weights, or hardly any. The base
-    runs at `native_share` of the 256P size.
+    runs at `native_share` of the 256P size. `precision` is what linears are to be in; None: what fits best.
     """
 
     size: ModelSize
@@ -70,6 +70,7 @@ class Demand:
     decoder: str = "turbo"
     stand_ins: frozenset[str] = frozenset()
     native_share: Fraction = Fraction(1)
+    precision: Format | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,17 @@
 Bytes follow the model specification 5.4; GB are 10^9 bytes. One GPU runs one stage after another: text, base,
 super-resolution, decode. A stage needs the weights that stay, those it uses, its activations and a reserve. Plans are
 tried from the best to the most frugal; the first that fits is taken. Small networks are in float32, on the GPU if there
-is one, else on the CPU. For all others:
+is one, else on the CPU. For all others, in order:
 
 1. everything in bfloat16 stays on the GPU;
 2. the text encoder is offloaded: pinned in host memory, its layers copied while the layer before computes;
 3. transformers and encoder in 8 bits stay (float8, or int8 weights that are expanded layer by layer);
 4. as 3, with the encoder offloaded;
-5. every component is swapped in from pinned host memory for its stage.
+5. every component is swapped in from pinned host memory for its stage;
+6. as 5, with the layers of super-resolution copied one by one, each while the one before computes;
+7. as 6, with those of the base as well.
+
+Where a format is wanted, the same ways are tried with it alone.
 """
 
 from __future__ import annotations
@@ -92,12 +96,12 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
 
 def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     place = Place.RESIDENT if gpu else Place.HOST
-    plan = _plan(Recipe(Format.FP32, place, place, place), demand, False)
+    plan = _plan(Recipe(demand.precision or Format.FP32, place, place, place, place), demand, False)
     return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 
 def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
-    for recipe in recipes(gpu.has_fp8):
+    for recipe in recipes(gpu.has_fp8, demand.precision):
         for chunked in (False, True):
             plan = _plan(recipe, demand, chunked)
             if plan.peak_bytes <= gpu.memory_gb * GB:
@@ -131,7 +135,7 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
 
 
 def _refusal(gpu: Gpu, demand: Demand) -> str:
-    least = min(_plan(recipe, demand, True).peak_bytes for recipe in recipes(gpu.has_fp8))
+    least = min(_plan(recipe, demand, True).peak_bytes for recipe in recipes(gpu.has_fp8, demand.precision))
     top = max(demand.tiers, key=list(Resolution).index)
     offers = list(_smaller(gpu, demand))
     change = f"the smallest change that fits: {' or '.join(offers)}" if offers else "no change of the request would fit"

@@ -13,9 +13,13 @@ from hhray.memory_size import (
     VAE_BYTES,
     WEIGHT_BYTES,
     Format,
-    largest_linear,
+    eight_bit_workspace,
+    layer_bytes,
+    outer_bytes,
+    padding_bytes,
     transformer_bytes,
 )
+from hhray.model_size import ModelSize
 
 CODEC_OF = {"text encoder": "text", "video VAE": "video", "Turbo VAE": "video", "audio VAE": "sound"}
 ALL_STAND_INS = frozenset(CODEC_OF.values())
@@ -23,22 +27,36 @@ ALL_STAND_INS = frozenset(CODEC_OF.values())
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way to place the components."""
+    """One way to place the components: `base` and `fine` are the transformers of the base and of super-resolution."""
 
     weights: Format
-    transformers: Place
+    base: Place
+    fine: Place
     encoder: Place
     vaes: Place
 
 
-def recipes(has_fp8: bool) -> Iterator[Recipe]:
-    """From the best to the most frugal, for cards with or without float8 units."""
-    small = Format.FP8 if has_fp8 else Format.INT8
-    yield Recipe(Format.BF16, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
-    yield Recipe(Format.BF16, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
-    yield Recipe(small, Place.RESIDENT, Place.RESIDENT, Place.RESIDENT)
-    yield Recipe(small, Place.RESIDENT, Place.OFFLOADED, Place.RESIDENT)
-    yield Recipe(small, Place.SWAPPED, Place.SWAPPED, Place.SWAPPED)
+def recipes(has_fp8: bool, wanted: Format | None = None) -> Iterator[Recipe]:
+    """From the best to the most frugal, for cards with or without float8 units; `wanted` weights only, if given."""
+    if wanted is None:
+        yield from _resident(Format.BF16)
+    small = wanted or (Format.FP8 if has_fp8 else Format.INT8)
+    yield from _resident(small)
+    yield from _in_turns(small)
+
+
+def _resident(weights: Format) -> Iterator[Recipe]:
+    stay = Place.RESIDENT
+    yield Recipe(weights, stay, stay, stay, stay)
+    yield Recipe(weights, stay, stay, Place.OFFLOADED, stay)
+
+
+def _in_turns(weights: Format) -> Iterator[Recipe]:
+    """Super-resolution goes first to layers that come one by one: its steps are long, so that copies take no time."""
+    swap, layers = Place.SWAPPED, Place.OFFLOADED
+    yield Recipe(weights, swap, swap, swap, swap)
+    yield Recipe(weights, swap, layers, swap, swap)
+    yield Recipe(weights, layers, layers, swap, swap)
 
 
 def components(recipe: Recipe, demand: Demand) -> tuple[Component, ...]:
@@ -61,13 +79,26 @@ def _encoder(recipe: Recipe, demand: Demand) -> tuple[Component, ...]:
 
 def _transformers(recipe: Recipe, demand: Demand) -> tuple[Component, ...]:
     used = {Stage.BASE} | {stage for tier, stage in demand.ladder.items() if tier in demand.tiers}
-    num_bytes = working = transformer_bytes(demand.size, recipe.weights)
-    if recipe.weights in (Format.FP8, Format.INT8):
-        working += 2 * largest_linear(demand.size)  # 8-bit weights are expanded, one linear of one expert at a time
-    return tuple(
-        _component(stage, stage, recipe.weights, recipe.transformers, num_bytes, working)
-        for stage in TRANSFORMER_STAGES
-        if stage in used
+    padding = padding_bytes(demand.size) if recipe.weights is Format.FP8 else 0
+    whole = transformer_bytes(demand.size, recipe.weights) + padding
+    extra = eight_bit_workspace(demand.size) if recipe.weights in (Format.FP8, Format.INT8) else 0
+    made = []
+    for stage in TRANSFORMER_STAGES:
+        if stage in used:
+            place = recipe.base if stage is Stage.BASE else recipe.fine
+            there = two_layers(demand.size, recipe.weights) + padding if place is Place.OFFLOADED else whole
+            made.append(_component(stage, stage, recipe.weights, place, whole, there + extra))
+    return tuple(made)
+
+
+def two_layers(size: ModelSize, weights: Format) -> int:
+    """Bytes of a transformer whose layers come one by one: one computes, the next is copied; and what is outside them.
+
+    After the last layer the first one is copied, for the next step.
+    """
+    layers = [layer_bytes(size, index, weights) for index in range(size.num_layers)]
+    return max(first + second for first, second in zip(layers, layers[1:] + layers[:1], strict=True)) + outer_bytes(
+        size
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.placement import HostWeights, Offloaded, Swapped
+from engine.host_weights import HostWeights
+from engine.placement import Offloaded, Swapped
 
 CPU = torch.device("cpu")
 
@@ -45,7 +46,7 @@ def test_an_offloaded_stack_has_two_layers_on_the_device_at_most():
     x = torch.randn(2, 8)
     expected = stack(x)
     seen.clear()
-    offloaded = Offloaded(stack, list(stack), nn.Identity(), CPU)
+    offloaded = Offloaded(stack, list(stack), (), CPU)
     for layer in stack:
         layer.stack = offloaded._hosts
     with torch.inference_mode():
@@ -65,7 +66,7 @@ def test_weights_of_a_cuda_device_come_and_go(how):
     expected = copy.deepcopy(stack).to(cuda)(x)
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    placed = Swapped(stack, cuda) if how == "swapped" else Offloaded(stack, list(stack), nn.Identity(), cuda)
+    placed = Swapped(stack, cuda) if how == "swapped" else Offloaded(stack, list(stack), (), cuda)
     assert all(weight.is_pinned() for weight in stack.parameters())
     with torch.inference_mode():
         placed.enter()
