@@ -27,7 +27,7 @@ class Lane(Protocol):
         """All computing of the layer is queued: its room is free when that is done."""
 
     def settle(self, index: int) -> None:
-        """Wait on the host until the layer's last computing is done."""
+        """Wait on the host until the layer's last computing is done; not at all if it never computed."""
 
 
 class InOrder:

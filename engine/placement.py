@@ -98,8 +98,8 @@ class Offloaded:
         count = len(self.layers)
         self._lane.bring(index)
         self._lane.wait(index)
-        if index or self._again:  # or the queue could run ahead of the device, and hold more than two layers
-            self._lane.settle((index - 1) % count)
+        # or the queue could run ahead of the device, and hold more than two layers
+        self._lane.settle((index - 1) % count)
         if index + 1 < count or self._again:
             self._lane.bring((index + 1) % count)
         return _moved(args, self._device), _moved(kwargs, self._device)

@@ -10,6 +10,7 @@ files are refused. int8 weights of other programs are refused too: some are rota
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from engine.checkpoint.header import StoredTensor
 from engine.checkpoint.names import FP8_SCALE
@@ -22,7 +23,7 @@ MARKER = "scaled_fp8"
 
 
 def published_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """The tensors of one network under the published names; those already so named are returned as they are."""
+    """The tensors of one network under the published names."""
     prefix = common_prefix(tensors)
     bare = {name.removeprefix(prefix): stored for name, stored in tensors.items() if name.startswith(prefix)}
     float8 = {name for name, stored in bare.items() if stored.code == "F8_E4M3"}
@@ -35,14 +36,15 @@ def published_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTens
             continue
         ours = weight + FP8_SCALE if weight in float8 and weight + FP8_SCALE not in bare else name
         # two spellings of one scale: the second keeps its name, and is reported as unexpected
-        named[name if ours in named else ours] = stored
+        ours = name if ours in named else ours
+        named[ours] = replace(stored, name=ours)
     return named
 
 
 def common_prefix(names: Iterable[str]) -> str:
-    """What stands before the published names; empty where nothing does."""
+    """What stands before the published names; empty where nothing does, or two networks have prefixes of their own."""
     found = {name.removesuffix(end) for name in names for end in ENDS if name.endswith(end)}
-    return min(found, key=len, default="")
+    return found.pop() if len(found) == 1 else ""
 
 
 def _scaled_weight(name: str, spellings: tuple[str, ...]) -> str:
