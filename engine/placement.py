@@ -95,17 +95,17 @@ class Offloaded:
             host.drop()
 
     def _before(self, index: int, _layer: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:  # noqa: ANN401
-        count = len(self.layers)
-        self._lane.bring(index)
+        self._lane.bring(index)  # the first of a pass; others are there, or on their way
         self._lane.wait(index)
-        # or the queue could run ahead of the device, and hold more than two layers
-        self._lane.settle((index - 1) % count)
-        if index + 1 < count or self._again:
-            self._lane.bring((index + 1) % count)
         return _moved(args, self._device), _moved(kwargs, self._device)
 
     def _after(self, index: int, _layer: nn.Module, _args: Any, _output: Any) -> None:  # noqa: ANN401
+        """This layer's computing is queued, so that the device has work while the host waits for the one before."""
+        count = len(self.layers)
         self._lane.computed(index)
+        self._lane.settle((index - 1) % count)  # or there could be more than two layers
+        if index + 1 < count or self._again:
+            self._lane.bring((index + 1) % count)
 
 
 Placement = Resident | Swapped | Offloaded

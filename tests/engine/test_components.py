@@ -191,9 +191,7 @@ def test_a_device_without_scaled_products_expands_float8_weights(tmp_path, monke
 def test_a_host_too_small_for_the_plan_is_refused_before_anything_is_loaded():
     plan = full_plan(Gpu(24, True))
     require_host_memory(plan, 1, plan.host_bytes)
-    with pytest.raises(
-        ConfigError, match=r"for each of 2 rank\(s\), .* GB in all, and this machine has 64\.0 GB; offer"
-    ):
+    with pytest.raises(ConfigError, match=r"for each of 2 rank\(s\), .* GB in all, and this machine has 64\.0"):
         require_host_memory(plan, 2, 64 * 10**9)
 
 
