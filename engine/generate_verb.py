@@ -90,6 +90,7 @@ def _run(args: argparse.Namespace) -> int:
         "clip": str(args.out.resolve()),
         "seconds_to_load": round(loaded - began, 3),
         "seconds_per_clip": round(ended - loaded, 3),
+        "arithmetic": pipeline.arithmetic,
         "notice": clip.notice,
     }
     if args.json:

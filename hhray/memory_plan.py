@@ -13,7 +13,7 @@ is one, else on the CPU. For all others, in order:
 6. as 5, with the layers of super-resolution copied one by one, each while the one before computes;
 7. as 6, with those of the base as well.
 
-Where a format is wanted, the same ways are tried with it alone.
+Where a format is wanted for the transformers, the same ways are tried with it alone, first with an encoder in bfloat16.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
 
 def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     place = Place.RESIDENT if gpu else Place.HOST
-    plan = _plan(Recipe(demand.precision or Format.FP32, place, place, place, place), demand, False)
+    plan = _plan(Recipe(demand.precision or Format.FP32, place, place, place, place, True), demand, False)
     return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 

@@ -27,19 +27,26 @@ ALL_STAND_INS = frozenset(CODEC_OF.values())
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way to place the components: `base` and `fine` are the transformers of the base and of super-resolution."""
+    """One way to place the components: `base` and `fine` are the transformers of the base and of super-resolution.
+
+    The text encoder is in 8 bits where they are, unless `exact_encoder`.
+    """
 
     weights: Format
     base: Place
     fine: Place
     encoder: Place
     vaes: Place
+    exact_encoder: bool = False
 
 
 def recipes(has_fp8: bool, wanted: Format | None = None) -> Iterator[Recipe]:
     """From the best to the most frugal, for cards with or without float8 units; `wanted` weights only, if given."""
+    stay = Place.RESIDENT
     if wanted is None:
         yield from _resident(Format.BF16)
+    else:
+        yield Recipe(wanted, stay, stay, stay, stay, exact_encoder=True)
     small = wanted or (Format.FP8 if has_fp8 else Format.INT8)
     yield from _resident(small)
     yield from _in_turns(small)
@@ -65,10 +72,10 @@ def components(recipe: Recipe, demand: Demand) -> tuple[Component, ...]:
 
 
 def _encoder(recipe: Recipe, demand: Demand) -> tuple[Component, ...]:
-    """The text encoder. Its linears and embeddings are in 8 bits where the transformers' are; never in float32."""
+    """The text encoder: its linears and embeddings in 8 bits or bfloat16, never in float32."""
     if "text" in demand.stand_ins:
         return ()
-    eight_bit = recipe.weights in (Format.FP8, Format.INT8)
+    eight_bit = recipe.weights in (Format.FP8, Format.INT8) and not recipe.exact_encoder
     num_bytes = ENCODER_BYTES // 2 if eight_bit else ENCODER_BYTES
     working = num_bytes
     if recipe.encoder is Place.OFFLOADED:

@@ -149,10 +149,12 @@ def test_bfloat16_that_is_wished_for_is_kept_by_moving_weights(card, expected):
 def test_8_bits_that_are_wished_for_are_taken_where_16_would_fit(kind):
     made = plan_memory(GPUS["h200"], Demand(FULL, ALL, 5, precision=kind))
     assert placed(made)["base"] == (kind, Place.RESIDENT)
+    assert placed(made)["text encoder"] == (Format.BF16, Place.RESIDENT)  # nobody asked for less
     without = plan_memory(GPUS["a100"], Demand(FULL, [Resolution.P256], 5, precision=kind))
     assert placed(without)["base"] == (kind, Place.RESIDENT)  # a card without float8 units expands them
     small = plan_memory(None, Demand(preset("pico"), stand_ins=ALL_STAND_INS, precision=kind))
     assert {one for one, _ in placed(small).values()} == {kind}
+    assert plan_memory(GPUS["h200"], Demand(FULL, ALL, 5)).peak_bytes > made.peak_bytes
 
 
 def test_8_bit_products_need_little_beside_the_weights():
@@ -250,6 +252,12 @@ def test_the_table_shows_components_stages_and_peak(capsys):
     shown = capsys.readouterr().out
     for word in ("text encoder", "1080p_sr", "fp8", "swapped", "GB in decode", "peak"):
         assert word in shown
+
+
+def test_a_wished_precision_on_the_command_line(capsys):
+    assert run("--gpu", "h200", "--precision", "fp8", "--json") == 0
+    formats = {item["name"]: item["format"] for item in json.loads(capsys.readouterr().out)["components"]}
+    assert {formats[name] for name in ("base", "540p_sr", "1080p_sr")} == {"fp8"}
 
 
 def test_the_plan_as_json(capsys):
