@@ -33,7 +33,7 @@ class ScaledExpertLinear(EightBitExpertLinear):
             return self._product(x, 0)
         # each run is quantised by itself: a product wants scales that begin at a multiple of 16 bytes
         parts = torch.split(x, [run.length for run in runs])
-        return torch.cat([self._product(part, run.modality) for part, run in zip(parts, runs, strict=True)])
+        return torch.cat([self._product(part, run.modality.value) for part, run in zip(parts, runs, strict=True)])
 
     def expert(self, index: int) -> Tensor:
         values, scales = self._plain(index)
