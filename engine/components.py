@@ -28,6 +28,7 @@ from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
 from engine.scaled_product import why_not_scaled
 from engine.stages import local_rule, stage_sampler, stage_style
+from engine.weights import EIGHT_BIT, arithmetic
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
 from hhray.memory_parts import Component, Demand, MemoryPlan, Place, Stage
@@ -78,7 +79,8 @@ class Components:
         small, share = frozenset(self.codecs), served.native_share
         demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, precision)
         self.plan = plan or plan_memory(card(device), demand)
-        self._not_scaled = why_not_scaled(device) if self._format is Format.FP8 else ""
+        eight_bit = any(item.format in EIGHT_BIT for item in self.plan.components)
+        self._not_scaled = why_not_scaled(device) if eight_bit else ""
         self._loader = PartLoader(served, folder, self.plan.chunked_mlp, scaled=not self._not_scaled)
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
@@ -103,14 +105,8 @@ class Components:
 
     @property
     def arithmetic(self) -> str:
-        """What the transformers' linears compute in."""
-        if self._format is not Format.FP8:
-            return f"{self._format} weights" + (", expanded" if self._format is Format.INT8 else "")
-        return f"fp8 weights, expanded: {self._not_scaled}" if self._not_scaled else "fp8 products, scaled by rows"
-
-    @property
-    def _format(self) -> Format:
-        return next(item.format for item in self.plan.components if item.stage is Stage.BASE)
+        """What the transformers' linears compute in, and if float8 weights are expanded, why."""
+        return arithmetic(self.placements[Stage.BASE].module, self._not_scaled)
 
     def transformer(self, stage: Stage) -> AudioVideoTransformer:
         """The network of a stage, on the device."""

@@ -126,6 +126,17 @@ def _replace(
     setattr(model.get_submodule(parent), last, kind(values, scales, linear.experts, linear.weight.dtype))
 
 
+def arithmetic(model: nn.Module, why_not_scaled: str) -> str:
+    """What the linears of a transformer compute in, for people; float8 weights that are expanded are so for a reason."""
+    linear = next(part for part in model.modules() if isinstance(part, ExpertLinear))
+    if isinstance(linear, ScaledExpertLinear):
+        return "float8 products, scaled by rows"
+    if not isinstance(linear, EightBitExpertLinear):
+        return f"{linear.weight.dtype} weights".removeprefix("torch.")
+    kept = "int8" if linear.values.dtype is torch.int8 else "float8"
+    return f"{kept} weights, expanded" + (f": {why_not_scaled}" if kept == "float8" and why_not_scaled else "")
+
+
 def build_meta_model(size: ModelSize, weights: Format | None = None) -> AudioVideoTransformer:
     """The network without memory for its weights: names, shapes and dtypes only."""
     with torch.device("meta"):

@@ -104,9 +104,8 @@ def two_layers(size: ModelSize, weights: Format) -> int:
     After the last layer the first one is copied, for the next step.
     """
     layers = [layer_bytes(size, index, weights) for index in range(size.num_layers)]
-    return max(first + second for first, second in zip(layers, layers[1:] + layers[:1], strict=True)) + outer_bytes(
-        size
-    )
+    pairs = zip(layers, layers[1:] + layers[:1], strict=True)
+    return outer_bytes(size) + max(first + second for first, second in pairs)
 
 
 def _vaes(recipe: Recipe, demand: Demand) -> tuple[Component, ...]:

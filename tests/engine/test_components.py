@@ -173,17 +173,20 @@ def test_a_wished_precision_holds_with_random_weights_and_with_files(tmp_path, p
         made = Components(ServedModel(PICO), place, CPU, tiers=TIERS, max_seconds=3, precision=precision)
         made.load(0)
         assert format_of(made.transformer(Stage.BASE)) is (precision or Format.FP32)
-    assert made.arithmetic.startswith(str(precision or Format.FP32))
+        assert made.arithmetic.startswith(
+            {"fp8": "float8", "int8": "int8", "bf16": "bfloat16"}.get(precision, "float32")
+        )
     with torch.inference_mode():
         assert all(one.isfinite().all() for one in velocities(made.denoiser(Stage.BASE, 0, 1)))
 
 
-def test_a_device_without_scaled_products_expands_float8_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("layout", "precision"), [("official", Format.FP8), ("fp8", Format.INT8)])
+def test_a_device_without_scaled_products_expands_float8_weights(tmp_path, monkeypatch, layout, precision):
     monkeypatch.setattr("engine.components.why_not_scaled", lambda device: "no such units")
-    folder = write_tiny_release(tmp_path / "w", parts=("distill",))
-    made = Components(ServedModel(PICO), folder, CPU, tiers=TIERS, max_seconds=3, precision=Format.FP8)
+    folder = write_tiny_release(tmp_path / "w", parts=("distill",), layout=layout)
+    made = Components(ServedModel(PICO), folder, CPU, tiers=TIERS, max_seconds=3, precision=precision)
     made.load(0)
-    assert made.arithmetic == "fp8 weights, expanded: no such units"
+    assert made.arithmetic == "float8 weights, expanded: no such units"
     linears = [part for part in made.transformer(Stage.BASE).modules() if isinstance(part, EightBitExpertLinear)]
     assert {type(part) for part in linears} == {EightBitExpertLinear}
 
