@@ -127,7 +127,7 @@ def _replace(
 
 
 def arithmetic(model: nn.Module, why_not_scaled: str) -> str:
-    """What the linears of a transformer compute in, for people; float8 weights that are expanded are so for a reason."""
+    """What the linears of a transformer compute in, for people; where float8 weights are expanded, with the reason."""
     linear = next(part for part in model.modules() if isinstance(part, ExpertLinear))
     if isinstance(linear, ScaledExpertLinear):
         return "float8 products, scaled by rows"
