@@ -211,6 +211,7 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         layout=config.parallel_layout,
         video_only_ranks=config.video_only_ranks,
         max_pixels=settings.media.max_pixels,
+        precision=config.precision,
     )
     return RankActor.options(  # type: ignore[attr-defined]
         num_cpus=config.cpus_per_rank,

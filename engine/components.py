@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, cast
 
+import psutil
 import torch
 from torch import nn
 
@@ -21,20 +22,23 @@ from engine.codecs.bytewise import BytewiseTextEncoder
 from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.denoiser import Denoiser
 from engine.embedded.release_codecs import load_sprite_codec
+from engine.machine_memory import card, require_host_memory
 from engine.model.dit import AudioVideoTransformer
 from engine.part_loader import SOUND, TEXT, TURBO, VIDEO, PartLoader
 from engine.placement import Offloaded, Placement, Resident, Swapped
+from engine.scaled_product import why_not_scaled
 from engine.stages import local_rule, stage_sampler, stage_style
 from engine.video_experts import keep_video_experts
+from engine.weights import EIGHT_BIT, arithmetic
 from hhray.errors import ConfigError, EngineFault
 from hhray.geometry import Resolution
-from hhray.memory_parts import Component, Demand, Gpu, MemoryPlan, Place, Stage
+from hhray.memory_parts import Component, Demand, MemoryPlan, Place, Stage
 from hhray.memory_plan import plan_memory
+from hhray.memory_size import Format
 from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import ServedModel
 from hhray.video_only import video_only_plan, video_only_ranks
 
-FP8_CAPABILITY = (8, 9)
 NAMES_OF = {"text": (TEXT,), "video": (VIDEO, TURBO), "sound": (SOUND,)}
 
 
@@ -55,6 +59,7 @@ class Components:
         plan: to be obeyed instead of one made for the device.
         layout: how `ranks` ranks share a clip; None: in the way that moves least.
         video_only: whether ranks that hold video only do without the other experts (hhray.video_only).
+        precision: of the transformers' linears; None: what fits best.
 
     Raises:
         ConfigError: what is served does not fit the device; the message names the smallest change that would. Or the
@@ -75,15 +80,18 @@ class Components:
         plan: MemoryPlan | None = None,
         layout: ParallelLayout | None = None,
         video_only: bool = False,
+        precision: Format | None = None,
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
-        self._layout = layout
+        self._ranks, self._layout = ranks, layout
         self.codecs = read_codecs(folder) if folder else dict(STAND_INS)
         small, share = frozenset(self.codecs), served.native_share
-        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout)
+        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout, precision)
         self.plan = plan or plan_memory(card(device), demand)
         self._video_only_ranks = _video_only_ranks(served, demand) if video_only else 0
-        self._loader = PartLoader(served, folder, self.plan.chunked_mlp)
+        eight_bit = any(item.format in EIGHT_BIT for item in self.plan.components)
+        self._not_scaled = why_not_scaled(device) if eight_bit else ""
+        self._loader = PartLoader(served, folder, self.plan.chunked_mlp, scaled=not self._not_scaled)
         self.placements: dict[str, Placement] = {}
         self._parts: dict[str, object] = {}
 
@@ -91,8 +99,10 @@ class Components:
         """Load what the plan names; rank 0 shows bars. `decodes`: whether the video decoder too.
 
         Raises:
-            ConfigError: a part is absent, damaged, or does not fit the others.
+            ConfigError: a part is absent, damaged, or does not fit the others; or the host is too small for the plan.
         """
+        if self.device.type == "cuda":
+            require_host_memory(self.plan, self._ranks, psutil.virtual_memory().total)
         # placements exchange tensors, which those made in inference mode do not allow
         video_only = rank < self._video_only_ranks
         if video_only:
@@ -104,6 +114,11 @@ class Components:
                     self._load(item, rank == 0, video_only)
         if decodes and self.decoder == "wan":
             self._parts.setdefault(TURBO, self._parts[VIDEO])
+
+    @property
+    def arithmetic(self) -> str:
+        """What the transformers' linears compute in, and if float8 weights are expanded, why."""
+        return arithmetic(self.placements[Stage.BASE].module, self._not_scaled)
 
     def transformer(self, stage: Stage) -> AudioVideoTransformer:
         """The network of a stage, on the device."""
@@ -138,7 +153,7 @@ class Components:
         if (part or name) not in self._parts:
             raise EngineFault(f"this rank has no {name}; it has {', '.join(self._parts) or 'loaded nothing'}")
         placement = self.placements.get(name)
-        if placement and placement.place is Place.SWAPPED:
+        if placement and placement.place in (Place.SWAPPED, Place.OFFLOADED):
             for other in self.placements.values():
                 if other is not placement:
                     other.leave()
@@ -173,9 +188,11 @@ class Components:
         if item.place is Place.SWAPPED:
             return Swapped(module, self.device)
         if item.place is Place.OFFLOADED:
-            if not isinstance(part, T5GemmaTextEncoder):
-                raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
-            return Offloaded(module, part.layers, part.head, self.device)
+            if isinstance(part, AudioVideoTransformer):
+                return Offloaded(module, part.block.layers, _outside(part), self.device, again=True)
+            if isinstance(part, T5GemmaTextEncoder):
+                return Offloaded(module, part.layers, (part.head,), self.device)
+            raise ConfigError(f"the plan offloads {item.name}, which has no layers that could be")
         return Resident(module, torch.device("cpu") if item.place is Place.HOST else self.device, item.place)
 
 
@@ -188,11 +205,6 @@ def _video_only_ranks(served: ServedModel, demand: Demand) -> int:
     return video_only_ranks(demand)
 
 
-def card(device: torch.device) -> Gpu | None:
-    """What the plan asks of a CUDA device; None for the CPU."""
-    if device.type != "cuda":
-        return None
-    facts = torch.cuda.get_device_properties(device)
-    vendor = "amd" if torch.version.hip else "nvidia"
-    linked = "GeForce" not in facts.name  # since the 40 series none of them has NVLink
-    return Gpu(facts.total_memory / 1e9, (facts.major, facts.minor) >= FP8_CAPABILITY, vendor, linked)
+def _outside(model: AudioVideoTransformer) -> list[nn.Module]:
+    """What a transformer has beside its layers."""
+    return [part for part in model.children() if part is not model.block]

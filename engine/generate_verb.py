@@ -27,6 +27,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="folder of weights, or embedded, or random ones: tiny, pico (default: %(default)s)",
     )
     parser.add_argument("--base", default="auto", choices=["auto", "distill", "base"], help="base weights to use")
+    parser.add_argument(
+        "--precision", default="auto", choices=["auto", "bf16", "fp8", "int8"], help="of the transformer's linears"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--image", metavar="FILE", help="first frame")
     parser.add_argument(
@@ -61,6 +64,7 @@ def _run(args: argparse.Namespace) -> int:
         tiers=[Resolution(args.resolution)],
         max_seconds=MAX_DURATION if args.video else max(MIN_DURATION, args.duration),
         frames_per_second=args.fps,
+        precision=args.precision,
     ).to(device)
     loaded = time.monotonic()
     with Progress(console=Console(stderr=True), disable=args.json) as bar:
@@ -86,6 +90,7 @@ def _run(args: argparse.Namespace) -> int:
         "clip": str(args.out.resolve()),
         "seconds_to_load": round(loaded - began, 3),
         "seconds_per_clip": round(ended - loaded, 3),
+        "arithmetic": pipeline.arithmetic,
         "notice": clip.notice,
     }
     if args.json:

@@ -15,7 +15,8 @@ class WorkerConfig:
     """How a rank runs. `checkpoint` is a folder of weights, empty for the random ones of the served preset; `tiers` and
     `max_seconds` bound what is asked of it; `layout` is how all ranks share a clip, None: in the way that moves the
     fewest bytes; with `video_only_ranks` those that hold video only keep no other experts; `max_pixels` bounds
-    conditioning pictures; clips are written into `scratch_dir`."""
+    conditioning pictures; clips are written into `scratch_dir`. `precision` is what linears are in: bf16, fp8, int8,
+    or auto."""
 
     rank: int
     world_size: int
@@ -33,6 +34,7 @@ class WorkerConfig:
     layout: ParallelLayout | None = None
     video_only_ranks: bool = False
     max_pixels: int = 50_000_000
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,14 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What loading took and what lies on the device now; `attention` says which kernels run for which shape."""
+    """What loading took and what lies on the device now; `attention` says which kernels run for which shape,
+    `arithmetic` what the transformers' linears compute in."""
 
     seconds: float
     parameters: int
     weight_bytes: int
     attention: dict[str, str] = field(default_factory=dict)
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

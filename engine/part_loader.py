@@ -17,7 +17,7 @@ from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.codecs.turbo import TurboVideoCodec, load_turbo
 from engine.codecs.wan import WanVideoCodec
 from engine.model.dit import AudioVideoTransformer
-from engine.weights import EIGHT_BIT, FLOAT_DTYPES, build_model, load_model
+from engine.weights import EIGHT_BIT, FLOAT_DTYPES, build_model, load_model, quantise_linears
 from hhray.errors import ConfigError
 from hhray.memory_parts import TRANSFORMER_STAGES, Component, Stage
 from hhray.served_model import ServedModel
@@ -29,8 +29,9 @@ TEXT, VIDEO, TURBO, SOUND = "text encoder", "video VAE", "Turbo VAE", "audio VAE
 class PartLoader:
     """Loads components of what is served, from `folder`; without one only transformers, with random weights."""
 
-    def __init__(self, served: ServedModel, folder: Path | None, chunked_mlp: bool) -> None:
-        self._served, self._folder, self._chunked_mlp = served, folder, chunked_mlp
+    def __init__(self, served: ServedModel, folder: Path | None, chunked_mlp: bool, scaled: bool = False) -> None:
+        """`chunked_mlp`: the MLP takes some thousand tokens at a time; `scaled`: float8 weights are not expanded."""
+        self._served, self._folder, self._chunked_mlp, self._scaled = served, folder, chunked_mlp, scaled
 
     def make(
         self, item: Component, device: torch.device, shown: bool, encoder: object = None
@@ -68,11 +69,13 @@ class PartLoader:
     def _transformer(self, item: Component, device: torch.device, shown: bool) -> AudioVideoTransformer:
         size = self._served.size
         if self._folder is None:
-            model = build_model(size, device)
+            model = build_model(size, device, item.format)
+            if item.format in EIGHT_BIT:
+                quantise_linears(model, item.format, self._scaled)
         else:
             base = Part.BASE if self._served.guided else Part.DISTILL
             part = base if item.stage is Stage.BASE else Part(item.name)
-            model = load_model(size, find_release(self._folder).folder(part), device, item.format, shown)
+            model = load_model(size, find_release(self._folder).folder(part), device, item.format, shown, self._scaled)
         if self._chunked_mlp:
             chunk_mlps(model)
         return model

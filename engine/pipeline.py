@@ -29,6 +29,7 @@ from engine.exchange import GroupLink, Link
 from engine.messages import ClipJob
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.samplers.noise import NoiseSource
+from engine.weights import wanted_format
 from hhray.errors import EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
 from hhray.memory_parts import Stage
@@ -48,7 +49,8 @@ class Pipeline:
 
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
     (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. Ranks share them in `layout`, or in the way
-    that moves the fewest bytes; with `video_only_ranks`, those that hold video only have no other experts.
+    that moves the fewest bytes; with `video_only_ranks`, those that hold video only have no other experts. `precision`
+    is what the transformers' linears are kept in: bf16, fp8, int8, or auto: the best that fits.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Pipeline:
         limits: MediaLimits | None = None,
         layout: ParallelLayout | None = None,
         video_only_ranks: bool = False,
+        precision: str = "auto",
     ) -> None:
         self.served, self.folder = served, folder
         self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
         self._reference_noise, self._layout, self._video_only = reference_noise, layout, video_only_ranks
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
+        self._precision = wanted_format(precision)
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
         self._conditioner: Conditioner | None = None
@@ -123,6 +127,7 @@ class Pipeline:
             decoder=self._decoder,
             layout=self._layout,
             video_only=self._video_only,
+            precision=self._precision,
         )
         components.load(rank)
         self._components = components
@@ -276,6 +281,11 @@ class Pipeline:
         """Parameters of the base transformer and their bytes."""
         weights = list(self._denoiser(Stage.BASE).model.parameters())
         return sum(one.numel() for one in weights), sum(one.numel() * one.element_size() for one in weights)
+
+    @property
+    def arithmetic(self) -> str:
+        """What the transformers' linears compute in, and where it is not what it could be, why."""
+        return self._loaded.arithmetic
 
     def _denoiser(self, stage: Stage) -> Denoiser:
         return self._loaded.denoiser(stage, self._rank, self._world_size)

@@ -6,50 +6,16 @@ tensors on the device; dropping them puts the host's back in their place. On a C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from engine.copy_lane import Lane, lane_for
+from engine.host_weights import HostWeights
 from hhray.memory_parts import Place
-
-
-class HostWeights:
-    """All parameters and buffers of a module, on the host; `bring` and `drop` put them on the device and back."""
-
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
-        self._device = device
-        tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-        self._pairs = [(tensor, self._on_host(tensor)) for tensor in tensors.values()]
-        self.present = False
-
-    def bring(self) -> None:
-        """Copies on the device, in the order of the current stream; nothing if they are there."""
-        # tensors made in inference mode could not take the place of others
-        with torch.inference_mode(False), torch.no_grad():
-            for tensor, host in self._pairs if not self.present else ():
-                tensor.data = torch.empty_like(host, device=self._device).copy_(host, non_blocking=True)
-        self.present = True
-
-    def drop(self) -> None:
-        """Free what is on the device."""
-        with torch.inference_mode(False), torch.no_grad():
-            for tensor, host in self._pairs:
-                tensor.data = host
-        self.present = False
-
-    def used_by(self, stream: torch.cuda.Stream) -> None:
-        """Tell the allocator that work queued on `stream` reads the copies."""
-        for tensor, _ in self._pairs:
-            tensor.record_stream(stream)
-
-    def _on_host(self, tensor: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
-            host = tensor.detach().cpu()
-            tensor.data = host.pin_memory() if self._device.type == "cuda" else host
-            return tensor.data
 
 
 class Resident:
@@ -89,23 +55,28 @@ class Swapped:
 class Offloaded:
     """One layer at a time is on the device; the next one is copied on a side stream while it computes.
 
-    What comes before the layers, such as an embedding, is computed on the host; `head`, which follows, stays on the
-    device. At most two layers are on the device at once.
+    `kept` are parts that stay on the device. With `again` the stack is passed again and again: the first layer is
+    copied while the last one computes. At most two layers are on the device at once. What is neither layer nor kept,
+    such as an embedding that comes before, is computed on the host.
     """
 
     place = Place.OFFLOADED
 
-    def __init__(self, module: nn.Module, layers: Sequence[nn.Module], head: nn.Module, device: torch.device) -> None:
-        self.module, self.layers, self._device = module, list(layers), device
-        head.to(device)
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: Iterable[nn.Module],
+        kept: Iterable[nn.Module],
+        device: torch.device,
+        *,
+        again: bool = False,
+        lane: Callable[[Sequence[HostWeights], torch.device], Lane] = lane_for,
+    ) -> None:
+        self.module, self.layers, self._device, self._again = module, list(layers), device, again
+        for part in kept:
+            part.to(device)
         self._hosts = [HostWeights(layer, device) for layer in self.layers]
-        self._side: torch.cuda.Stream | None = None
-        if device.type == "cuda":
-            self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self._copied, self._computed = (
-                [torch.cuda.Event() for _ in self.layers]  # type: ignore[no-untyped-call]
-                for _ in range(2)
-            )
+        self._lane = lane(self._hosts, device)
         for index, layer in enumerate(self.layers):
             layer.register_forward_pre_hook(partial(self._before, index), with_kwargs=True)
             layer.register_forward_hook(partial(self._after, index))
@@ -119,34 +90,22 @@ class Offloaded:
         """Nothing: layers come when they compute."""
 
     def leave(self) -> None:
-        """Free what a forward pass that failed left behind."""
+        """Free what is there: the first layer, copied for another pass, or what a pass that failed left behind."""
         for host in self._hosts:
             host.drop()
 
     def _before(self, index: int, _layer: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:  # noqa: ANN401
-        self._bring(index)
-        if self._side is not None:
-            current = torch.cuda.current_stream(self._device)
-            current.wait_event(self._copied[index])
-            self._hosts[index].used_by(current)
-            if index:  # or the queue could run ahead of the device, and hold more than two layers
-                self._computed[index - 1].synchronize()
-        if index + 1 < len(self.layers):
-            self._bring(index + 1)
+        self._lane.bring(index)  # the first of a pass; others are there, or on their way
+        self._lane.wait(index)
         return _moved(args, self._device), _moved(kwargs, self._device)
 
     def _after(self, index: int, _layer: nn.Module, _args: Any, _output: Any) -> None:  # noqa: ANN401
-        if self._side is not None:
-            self._computed[index].record(torch.cuda.current_stream(self._device))
-        self._hosts[index].drop()
-
-    def _bring(self, index: int) -> None:
-        if self._side is None or self._hosts[index].present:
-            self._hosts[index].bring()
-            return
-        with torch.cuda.stream(self._side):
-            self._hosts[index].bring()
-            self._copied[index].record(self._side)
+        """This layer's computing is queued, so that the device has work while the host waits for the one before."""
+        count = len(self.layers)
+        self._lane.computed(index)
+        self._lane.settle((index - 1) % count)  # or there could be more than two layers
+        if index + 1 < count or self._again:
+            self._lane.bring((index + 1) % count)
 
 
 Placement = Resident | Swapped | Offloaded

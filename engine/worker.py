@@ -58,6 +58,7 @@ class RankWorker:
             limits=MediaLimits(config.max_pixels, Path(config.scratch_dir)),
             layout=config.layout,
             video_only_ranks=config.video_only_ranks,
+            precision=config.precision,
         )
         self._work: dict[str, HostedBatch] = {}
         threads = config.threads * config.world_size  # the whole gang's share of the cores
@@ -88,7 +89,8 @@ class RankWorker:
             torch.zeros(1, device=self._device)
         self._synchronise()
         parameters, num_bytes = self._pipeline.weights_on_device()
-        return LoadReport(time.monotonic() - began, parameters, num_bytes, attention_backends())
+        attention, arithmetic = attention_backends(), self._pipeline.arithmetic
+        return LoadReport(time.monotonic() - began, parameters, num_bytes, attention, arithmetic)
 
     def begin(self, batch_id: str, jobs: tuple[ClipJob, ...]) -> None:
         """Text features, picture latents, positions and initial noise of a batch of clips of one shape, on all ranks.

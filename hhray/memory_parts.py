@@ -63,6 +63,7 @@ class Demand:
     `ladder` names the super-resolution transformer of each tier that has one; `decoder` is "turbo" or "wan";
     `stand_ins` are those of text, video and sound whose codec needs no plan: it has no weights, or hardly any. The base
     runs at `native_share` of the 256P size. `layout` is how the GPUs share a clip, None: in the way that moves least.
+    `precision` is what linears are to be in; None: what fits best.
     """
 
     size: ModelSize
@@ -74,6 +75,7 @@ class Demand:
     stand_ins: frozenset[str] = frozenset()
     native_share: Fraction = Fraction(1)
     layout: ParallelLayout | None = None
+    precision: Format | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,11 @@ GPU if there is one, else on the CPU. For all others:
 2. the text encoder is offloaded: pinned in host memory, its layers copied while the layer before computes;
 3. transformers and encoder in 8 bits stay (float8, or int8 weights that are expanded layer by layer);
 4. as 3, with the encoder offloaded;
-5. every component is swapped in from pinned host memory for its stage.
+5. every component is swapped in from pinned host memory for its stage;
+6. as 5, with the layers of super-resolution copied one by one, each while the one before computes;
+7. as 6, with those of the base as well.
+
+Where a format is wanted for the transformers, the same ways are tried with it alone, first with an encoder in bfloat16.
 """
 
 from __future__ import annotations
@@ -100,12 +104,13 @@ def _checked_card(gpu: Gpu | None, demand: Demand) -> Gpu:
 
 def _small_plan(gpu: Gpu | None, demand: Demand) -> MemoryPlan:
     place = Place.RESIDENT if gpu else Place.HOST
-    plan = _plan(Recipe(Format.FP32, place, place, place), demand, False, gpu)
+    recipe = Recipe(demand.precision or Format.FP32, place, place, place, place, True)
+    plan = _plan(recipe, demand, False, gpu)
     return plan if gpu else MemoryPlan(plan.components, dict.fromkeys(plan.stage_bytes, 0), False)
 
 
 def _first_fitting(gpu: Gpu, demand: Demand) -> MemoryPlan | None:
-    for recipe in recipes(gpu.has_fp8):
+    for recipe in recipes(gpu.has_fp8, demand.precision):
         for chunked in (False, True):
             plan = _plan(recipe, demand, chunked, gpu)
             if plan.peak_bytes <= gpu.memory_gb * GB:
@@ -175,7 +180,8 @@ def check_room(
 
 
 def _refusal(gpu: Gpu, demand: Demand) -> str:
-    least = min(_plan(recipe, demand, True, gpu).peak_bytes for recipe in recipes(gpu.has_fp8))
+    choices = recipes(gpu.has_fp8, demand.precision)
+    least = min(_plan(recipe, demand, True, gpu).peak_bytes for recipe in choices)
     top = max(demand.tiers, key=list(Resolution).index)
     offers = list(_smaller(gpu, demand))
     change = f"the smallest change that fits: {' or '.join(offers)}" if offers else "no change of the request would fit"

@@ -8,6 +8,8 @@ from hhray.model_size import AUDIO_CHANNELS, NUM_MODALITIES, PATCH_CHANNELS, Mod
 
 GB = 10**9
 CHUNK_TOKENS = 8192  # tokens an MLP works on at a time when activations must be small
+PIECE_TOKENS = 4096  # tokens that are quantised at a time
+SCALED_ALIGNMENT = 16  # float8 units take rows and columns in multiples of this
 ENCODER_BYTES = 18_483_411_968  # T5Gemma encoder in bfloat16
 ENCODER_EMBEDDING_BYTES = 2 * 256_000 * 3584  # looked up on the host when the encoder is offloaded
 ENCODER_LAYERS = 42
@@ -35,16 +37,24 @@ def transformer_bytes(size: ModelSize, weights: Format, edge_experts: int = NUM_
 
     `edge_experts` are those that edge layers have: one a modality, unless a rank needs fewer (hhray.video_only).
     """
-    linears = norms = rows = 0
-    for index in range(size.num_layers):
-        experts = edge_experts if size.is_edge(index) else 1
-        linears += experts * layer_linears(size, index)
-        rows += experts * (size.qkv_rows + 2 * size.hidden + _up_rows(size, index))
-        norms += experts * 2 * (size.hidden + size.head_dim)
+    layers = (layer_bytes(size, index, weights, edge_experts) for index in range(size.num_layers))
+    return sum(layers) + outer_bytes(size)
+
+
+def layer_bytes(size: ModelSize, index: int, weights: Format, edge_experts: int = NUM_MODALITIES) -> int:
+    """Bytes of one layer of a transformer: all experts, scales and norms."""
+    experts = edge_experts if size.is_edge(index) else 1
+    rows = size.qkv_rows + 2 * size.hidden + _up_rows(size, index)
+    scales = 4 * rows if weights in (Format.FP8, Format.INT8) else 0  # published float8 files have one a tensor only
+    norms = 4 * 2 * (size.hidden + size.head_dim)
+    return experts * (layer_linears(size, index) * WEIGHT_BYTES[weights] + scales + norms)
+
+
+def outer_bytes(size: ModelSize) -> int:
+    """Bytes of what a transformer has outside its layers."""
     embedders = size.hidden * (PATCH_CHANNELS + AUDIO_CHANNELS + size.text_channels + NUM_MODALITIES)
     heads = size.hidden * (PATCH_CHANNELS + AUDIO_CHANNELS + 2)
-    scales = 4 * rows if weights in (Format.FP8, Format.INT8) else 0  # published float8 files have one a tensor only
-    return linears * WEIGHT_BYTES[weights] + scales + 4 * (norms + embedders + heads + size.head_dim // 8)
+    return 4 * (embedders + heads + size.head_dim // 8)
 
 
 def activation_bytes(size: ModelSize, num_tokens: int, chunked_mlp: bool, exchange: int | None = None) -> int:
@@ -75,8 +85,41 @@ def largest_linear(size: ModelSize) -> int:
     return size.hidden * max(size.qkv_rows, *(_up_rows(size, index) for index in range(size.num_layers)))
 
 
+def padding_bytes(size: ModelSize) -> int:
+    """Zeros that all float8 linears of a transformer are padded with, so that rows and columns are multiples of 16."""
+    total = 0
+    for index in range(size.num_layers):
+        experts = NUM_MODALITIES if size.is_edge(index) else 1
+        shapes = (
+            (size.qkv_rows, size.hidden),
+            (size.hidden, size.attention_width),
+            (_up_rows(size, index), size.hidden),
+            (size.hidden, _width(size, index)),
+        )
+        total += experts * sum(_aligned(rows) * _aligned(columns) - rows * columns for rows, columns in shapes)
+    return total
+
+
+def eight_bit_workspace(size: ModelSize) -> int:
+    """Bytes that a product with 8-bit weights needs beside its operands and its result, whichever way it is made.
+
+    Either a linear of one expert is expanded to bfloat16; or tokens are divided by their scales, some thousand at a
+    time in float32. (Their float8 copies lie where the wide layer of the MLP is counted, and are smaller.)
+    """
+    widest = max(_width(size, index) for index in range(size.num_layers))
+    return max(2 * largest_linear(size), 4 * PIECE_TOKENS * widest)
+
+
+def _aligned(number: int) -> int:
+    return -(-number // SCALED_ALIGNMENT) * SCALED_ALIGNMENT
+
+
+def _width(size: ModelSize, index: int) -> int:
+    """Columns of the linear that goes down."""
+    return size.gelu_width if size.uses_gelu(index) else size.swiglu_width
+
+
 def layer_linears(size: ModelSize, index: int) -> int:
     """Weights of one expert's linears in a layer."""
     attention = size.hidden * (size.qkv_rows + size.attention_width)
-    down = size.gelu_width if size.uses_gelu(index) else size.swiglu_width
-    return attention + size.hidden * (_up_rows(size, index) + down)
+    return attention + size.hidden * (_up_rows(size, index) + _width(size, index))

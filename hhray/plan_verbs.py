@@ -11,6 +11,7 @@ from hhray.geometry import DURATIONS, Resolution
 from hhray.memory_parts import GPUS, Demand, Gpu, MemoryPlan
 from hhray.memory_plan import is_small, plan_memory
 from hhray.memory_recipes import ALL_STAND_INS
+from hhray.memory_size import Format
 from hhray.model_size import EMBEDDED, EMBEDDED_SHARE, PRESETS, preset
 from hhray.verb import Verb
 
@@ -29,6 +30,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--duration", type=int, default=5, choices=DURATIONS, metavar="SECONDS", help="longest clip (default: 5)"
     )
+    formats = [kind.value for kind in (Format.BF16, Format.FP8, Format.INT8)]
+    parser.add_argument("--precision", choices=formats, help="what linears are in (default: what fits best)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="15b", help="model preset (default: 15b)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -41,8 +44,9 @@ def _run(args: argparse.Namespace) -> int:
     tiers = tuple(Resolution(tier) for tier in args.tier or Resolution)
     size = preset(args.preset)
     stand_ins = ALL_STAND_INS if is_small(size) else frozenset()
+    wanted = Format(args.precision) if args.precision else None
     share = EMBEDDED_SHARE if size.name == EMBEDDED else Fraction(1)
-    demand = Demand(size, tiers, args.duration, args.gpus, stand_ins=stand_ins, native_share=share)
+    demand = Demand(size, tiers, args.duration, args.gpus, stand_ins=stand_ins, native_share=share, precision=wanted)
     plan = plan_memory(gpu, demand)
     if args.json:
         print(json.dumps(plan.as_json()))

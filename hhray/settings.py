@@ -73,6 +73,11 @@ class EngineSettings(_Group):
         pattern="^(auto|distill|base)$",
         description="Base weights: distill (8 steps), base (32 guided steps), or auto: distill where it is there.",
     )
+    precision: Literal["auto", "bf16", "fp8", "int8"] = Field(
+        default="auto",
+        description="What the transformer's linears are kept in: bf16, fp8 (multiplied as they are where the device "
+        "can), int8, or auto: the best that fits the GPU.",
+    )
     super_resolution: dict[Resolution, str] = Field(
         default_factory=lambda: dict(DEFAULT_LADDER),
         description="Super-resolution weights of each tier; a tier without is enlarged after decode.",

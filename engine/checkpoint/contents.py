@@ -12,6 +12,7 @@ from pathlib import Path
 from engine.checkpoint.header import DTYPES, StoredTensor, TensorFileError, read_header
 from engine.checkpoint.names import FP8_SCALE, INT8_SCALE, SCALES
 from engine.checkpoint.shapes import Expected, expected_tensors
+from engine.checkpoint.spellings import published_names
 from hhray.errors import ConfigError
 from hhray.model_size import PRESETS, ModelSize
 
@@ -43,7 +44,10 @@ class Contents:
 
 
 def read_contents(folder: Path) -> Contents:
-    """Headers of all files that the index names, or without an index of all safetensors files of the folder."""
+    """Headers of all files that the index names, or without an index of all safetensors files of the folder.
+
+    Names that other programs use are made the published ones (engine.checkpoint.spellings).
+    """
     contents = Contents(folder)
     placed = _read_index(contents)
     names = sorted(set(placed.values())) or sorted(path.name for path in folder.glob("*.safetensors"))
@@ -55,6 +59,7 @@ def read_contents(folder: Path) -> Contents:
     for tensor, name in placed.items():
         if name in read and (tensor not in contents.tensors or contents.tensors[tensor].path.name != name):
             contents.problems.append(f"the index says {tensor} is in {name}, which does not hold it")
+    contents.tensors = published_names(contents.tensors)
     return contents
 
 
@@ -120,32 +125,22 @@ def _scale_fits(contents: Contents, stored: StoredTensor) -> bool:
 def nearest_known(contents: Contents) -> tuple[ModelSize, str]:
     """The preset most of whose names and shapes are there, and a sentence about how near it is."""
     weights = contents.weights
-    best: tuple[int, int, ModelSize, str, int] | None = None
+    best: tuple[int, int, ModelSize, int] | None = None
     for size in PRESETS.values():
         expected = expected_tensors(size)
-        prefix = _common_prefix(weights, expected)
-        found = {name: weights[prefix + name] for name in expected if prefix + name in weights}
+        found = {name: weights[name] for name in expected if name in weights}
         shapes = sum(stored.shape == expected[name] for name, stored in found.items())
         if best is None or (shapes, len(found)) > best[:2]:
-            best = (shapes, len(found), size, prefix, len(expected))
+            best = (shapes, len(found), size, len(expected))
     if best is None:
         raise ConfigError("no model presets are known")
-    shapes, names, size, prefix, total = best
+    shapes, names, size, total = best
     quantised = sorted({DTYPES[stored.code][0] for stored in weights.values() if stored.is_eight_bit})
     layout = f"{' '.join(quantised)} with scales" if quantised else "plain"
-    behind = f", behind the prefix {prefix!r} (a single-file layout)" if prefix else ""
     return size, (
-        f"nearest known layout: {layout}, preset {size.name}{behind}: "
+        f"nearest known layout: {layout}, preset {size.name}: "
         f"{names} of {total} names and {shapes} of {total} shapes agree"
     )
-
-
-def _common_prefix(weights: dict[str, StoredTensor], expected: Expected) -> str:
-    """What stands before the known names, as in single files of other programs; empty where nothing does."""
-    if any(name in weights for name in expected):
-        return ""
-    ends = ("final_linear_video.weight", "adapter.video_embedder.weight")
-    return next((name.removesuffix(end) for name in weights for end in ends if name.endswith(end)), "")
 
 
 def require(contents: Contents, expected: Expected, name: str) -> None:

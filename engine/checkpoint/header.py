@@ -24,6 +24,8 @@ DTYPES = {
     "I8": ("int8", 1),
 }
 EIGHT_BIT_CODES = ("F8_E4M3", "I8")
+NOTE = ".comfy_quant"  # ends the names of notes that other programs keep about a layer: JSON in bytes, not read
+NOTE_CODE = "U8"
 
 
 class TensorFileError(Exception):
@@ -70,7 +72,7 @@ class StoredTensor:
 
     @property
     def num_bytes(self) -> int:
-        return self.num_elements * DTYPES[self.code][1]
+        return self.num_elements * (1 if self.code == NOTE_CODE else DTYPES[self.code][1])
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -95,7 +97,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     if not isinstance(header, dict):
         raise TensorFileError("is corrupt: its header is no JSON object")
     header.pop("__metadata__", None)
-    return _checked(path, header, 8 + length, size)
+    stored = _checked(path, header, 8 + length, size)
+    return {name: tensor for name, tensor in stored.items() if tensor.code != NOTE_CODE}
 
 
 def _checked(path: Path, header: dict[str, Any], begin: int, size: int) -> dict[str, StoredTensor]:
@@ -107,7 +110,7 @@ def _checked(path: Path, header: dict[str, Any], begin: int, size: int) -> dict[
                 raise TypeError
         except (KeyError, TypeError, ValueError):
             raise TensorFileError(f"is corrupt: its header's entry of {name} makes no sense") from None
-        if code not in DTYPES:
+        if code not in DTYPES and not (code == NOTE_CODE and name.endswith(NOTE)):
             raise TensorFileError(f"stores {name} as {code}; expected one of {', '.join(DTYPES)}")
         tensors[name] = StoredTensor(name, path, code, shape, begin + first)
         if min((0, *shape)) < 0 or last - first != tensors[name].num_bytes:

@@ -65,7 +65,7 @@ def _configure_quantize(parser: argparse.ArgumentParser) -> None:
 
 def _run_quantize(args: argparse.Namespace) -> int:
     from engine.checkpoint.capabilities import FILE_NAME
-    from engine.checkpoint.names import FOLDERS, Layout, Part, find_release
+    from engine.checkpoint.names import FOLDERS, TEXT_FILE, VIDEO_FILE, Layout, Part, find_release
     from engine.checkpoint.quantise import Format, quantise
 
     release, names = find_release(args.source), FOLDERS[Layout(args.to)]
@@ -73,8 +73,10 @@ def _run_quantize(args: argparse.Namespace) -> int:
     for part, folder in release.folders.items():
         target = args.target if release.layout is Layout.SINGLE else args.target / names[Part(part)]
         reports.append(quantise(folder, target, Format(args.to)))
-    if release.layout is not Layout.SINGLE and (args.source / FILE_NAME).is_file():
-        shutil.copy(args.source / FILE_NAME, args.target / FILE_NAME)
+    if release.layout is not Layout.SINGLE:
+        for name in (FILE_NAME, TEXT_FILE, VIDEO_FILE):  # the small codecs, where the release has them
+            if (args.source / name).is_file():
+                shutil.copy(args.source / name, args.target / name)
     if args.json:
         facts = [
             {

@@ -66,8 +66,12 @@ class EightBitExpertLinear(ExpertLinear):
         suffix = INT8_SCALE if self.values.dtype is torch.int8 else FP8_SCALE
         name = f"{prefix}weight"
         destination[name], destination[name + suffix] = (
-            tensor if keep_vars else tensor.detach() for tensor in (self.values, self.scales.flatten())
+            tensor if keep_vars else tensor.detach() for tensor in self._stored()
         )
+
+    def _stored(self) -> tuple[Tensor, Tensor]:
+        """Values and scales as files have them."""
+        return self.values, self.scales.flatten()
 
 
 class ExpertNorm(nn.Module):

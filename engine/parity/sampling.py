@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle
+from engine.model.dit import AudioVideoTransformer
 from engine.parity.golden_set import GoldenFile, GoldenSet
 from engine.parity.report import SAMPLER_TOLERANCE, Row, compare
 from engine.samplers.base import Draw
@@ -43,6 +44,18 @@ def sampler_rows(golden: GoldenSet, name: str) -> list[Row]:
     sampler = UniPCSampler(num_steps, Guidance()) if guided else DistilledSampler(num_steps)
     denoiser = Denoiser(golden.model("weights", torch.float32), sampler)
     return _final_rows(name, file, _run(denoiser, _clip(golden, file, [file.item(key) for key in steps])))
+
+
+def distilled_latents(golden: GoldenSet, name: str, model: AudioVideoTransformer) -> tuple[Tensor, Tensor]:
+    """Final video and audio latents of an unguided sampler case, made by `model`.
+
+    Raises:
+        ConfigError: a file or tensor is missing or misshapen.
+    """
+    file = golden.file(name)
+    steps = [file.item(key) for key in sorted(file.tensors) if key.startswith("step_noise.")]
+    batch = _run(Denoiser(model, DistilledSampler(len(steps) // 2)), _clip(golden, file, steps))
+    return batch.videos[0], batch.audios[0]
 
 
 def _clip(golden: GoldenSet, file: GoldenFile, steps: list[Tensor]) -> ClipInput:

@@ -9,7 +9,9 @@ from torch import nn
 from engine.components import Components
 from engine.denoiser import ClipInput
 from engine.local_attention import LOCAL_1080P
+from engine.machine_memory import require_host_memory
 from engine.model.coordinates import CoordinateStyle
+from engine.model.layers import EightBitExpertLinear
 from engine.placement import Offloaded, Resident
 from engine.release import served_model
 from engine.samplers.distilled import DistilledSampler
@@ -138,6 +140,62 @@ def test_consecutive_steps_of_a_swapped_network_copy_nothing(release):
     assert on_device().data_ptr() == first.data_ptr()
     made.transformer(Stage.SR_540P)
     assert on_device().data_ptr() != first.data_ptr()
+
+
+@pytest.mark.parametrize("card", [Gpu(24, True), Gpu(24, False)], ids=["float8", "int8"])
+def test_layers_of_super_resolution_that_come_one_by_one_compute_the_same(release, card):
+    tiers = (Resolution.P256, Resolution.P1080)
+    demand = Demand(FULL, tiers, 10, ladder={Resolution.P1080: Stage.SR_540P})
+    plan = plan_memory(card, demand)
+    assert {item.name: item.place for item in plan.components}[Stage.SR_540P] is Place.OFFLOADED
+    made, stay = loaded(release, plan), loaded(release, plan)
+    fine = made.placements[Stage.SR_540P]
+    for layer in stay.transformer(Stage.SR_540P).block.layers:
+        layer._forward_pre_hooks.clear()
+        layer._forward_hooks.clear()
+    assert isinstance(fine, Offloaded)
+    assert fine.present == []
+    with torch.inference_mode():
+        made.transformer(Stage.BASE)
+        for _ in range(2):
+            pair = [velocities(of.denoiser(Stage.SR_540P, 0, 1)) for of in (made, stay)]
+            assert all(torch.equal(*one) for one in zip(*pair, strict=True))
+            assert fine.present == [0]  # for the next step
+            assert not made.placements[Stage.BASE].present
+        assert made.video_decoder.decode(torch.zeros(48, 2, 2, 2)).shape[0] == 5
+        assert fine.present == []
+
+
+@pytest.mark.parametrize("precision", [None, Format.BF16, Format.FP8, Format.INT8])
+def test_a_wished_precision_holds_with_random_weights_and_with_files(tmp_path, precision):
+    folder = write_tiny_release(tmp_path / "w", parts=("distill",))
+    for place in (None, folder):
+        made = Components(ServedModel(PICO), place, CPU, tiers=TIERS, max_seconds=3, precision=precision)
+        made.load(0)
+        assert format_of(made.transformer(Stage.BASE)) is (precision or Format.FP32)
+        assert made.arithmetic.startswith(
+            {"fp8": "float8", "int8": "int8", "bf16": "bfloat16"}.get(precision, "float32")
+        )
+    with torch.inference_mode():
+        assert all(one.isfinite().all() for one in velocities(made.denoiser(Stage.BASE, 0, 1)))
+
+
+@pytest.mark.parametrize(("layout", "precision"), [("official", Format.FP8), ("fp8", Format.INT8)])
+def test_a_device_without_scaled_products_expands_float8_weights(tmp_path, monkeypatch, layout, precision):
+    monkeypatch.setattr("engine.components.why_not_scaled", lambda device: "no such units")
+    folder = write_tiny_release(tmp_path / "w", parts=("distill",), layout=layout)
+    made = Components(ServedModel(PICO), folder, CPU, tiers=TIERS, max_seconds=3, precision=precision)
+    made.load(0)
+    assert made.arithmetic == "float8 weights, expanded: no such units"
+    linears = [part for part in made.transformer(Stage.BASE).modules() if isinstance(part, EightBitExpertLinear)]
+    assert {type(part) for part in linears} == {EightBitExpertLinear}
+
+
+def test_a_host_too_small_for_the_plan_is_refused_before_anything_is_loaded():
+    plan = full_plan(Gpu(24, True))
+    require_host_memory(plan, 1, plan.host_bytes)
+    with pytest.raises(ConfigError, match=r"for each of 2 rank\(s\), .* GB in all, and this machine has 64\.0"):
+        require_host_memory(plan, 2, 64 * 10**9)
 
 
 def test_an_offloaded_text_encoder_gives_the_same_features(release):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.checkpoint.inspect import inspect_checkpoint
 from engine.checkpoint.quantise import Format, quantise
+from engine.embedded import WEIGHTS as EMBEDDED_WEIGHTS
 from engine.verbs import VERBS
 from engine.weights import build_meta_model, build_model, load_model
 from hhray.errors import ConfigError
@@ -141,6 +142,14 @@ def test_what_a_release_says_about_itself_is_kept_when_it_is_quantised(tmp_path)
     assert after["servable"]
     assert before["parts"]["distill"]["capabilities"] == after["parts"]["distill"]["capabilities"]
     assert after["parts"]["distill"]["capabilities"]["edit"] is True
+
+
+def test_the_small_codecs_of_a_release_come_along_when_it_is_quantised(tmp_path):
+    assert run("quantize", EMBEDDED_WEIGHTS, tmp_path / "out", "--to", "fp8", "--json") == 0
+    for name in ("hhray.json", "text.safetensors", "video.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (EMBEDDED_WEIGHTS / name).read_bytes()
+    facts = inspect_checkpoint(tmp_path / "out")
+    assert (facts["servable"], facts["why_not"], facts["problems"]) == (True, "", 0)
 
 
 def test_inspection_counts_tensors_parameters_bytes_and_says_whether_they_fit(source, state, capsys):

@@ -42,10 +42,11 @@ PUBLIC_NAMES = {
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
     "hhray.memory_plan": "KEPT_LATENTS MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES "
     "check_room is_small plan_memory shared_activation_bytes",
-    "hhray.memory_recipes": "ALL_STAND_INS CODEC_OF Recipe components recipes",
+    "hhray.memory_recipes": "ALL_STAND_INS CODEC_OF Recipe components recipes two_layers",
     "hhray.memory_size": "CHUNK_TOKENS DECODE_BYTES_PER_PIXEL ENCODER_ACTIVATION_BYTES ENCODER_BYTES "
-    "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB VAE_BYTES WEIGHT_BYTES activation_bytes "
-    "largest_linear layer_linears transformer_bytes",
+    "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB PIECE_TOKENS SCALED_ALIGNMENT VAE_BYTES WEIGHT_BYTES "
+    "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
+    "transformer_bytes",
     "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS ENGINES GAUGES HISTOGRAMS Metric "
     "QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "

@@ -13,8 +13,16 @@ from hhray.memory_exchange import communicator_bytes
 from hhray.memory_parts import GPUS, Demand, Gpu, Place, Stage
 from hhray.memory_plan import check_room, plan_memory, shared_activation_bytes
 from hhray.memory_recipes import ALL_STAND_INS
-from hhray.memory_size import Format, activation_bytes, transformer_bytes
-from hhray.model_size import preset
+from hhray.memory_size import (
+    Format,
+    activation_bytes,
+    eight_bit_workspace,
+    layer_bytes,
+    outer_bytes,
+    padding_bytes,
+    transformer_bytes,
+)
+from hhray.model_size import ModelSize, preset
 from hhray.parallel_layout import ParallelLayout
 from hhray.plan_verbs import VERBS
 
@@ -101,15 +109,69 @@ def test_24_gb_swap_float8_components_stage_by_stage():
     assert made.host_bytes > 3 * 15.3 * GB
 
 
-def test_1080p_of_ten_seconds_needs_two_cards_of_24_gb():
+def test_long_1080p_on_24_gb_takes_the_layers_of_super_resolution_one_by_one():
+    assert placed(plan("rtx4090", duration=8))["1080p_sr"] == (Format.FP8, Place.SWAPPED)
+    for duration, needed in ((10, 18.6), (15, 15.3)):
+        made = plan("rtx4090", duration=duration)
+        assert placed(made)["base"] == (Format.FP8, Place.SWAPPED)
+        assert placed(made)["540p_sr"] == placed(made)["1080p_sr"] == (Format.FP8, Place.OFFLOADED)
+        # two edge layers of 0.82 GB, 0.4 GB more, the reserve; 14.5 GB, or in chunks 11.4 GB (specification 5.4)
+        assert made.stage_bytes[Stage.SR_1080P] / GB == pytest.approx(needed, abs=0.4)
+    two = plan("rtx4090", duration=10, ranks=2)
+    assert placed(two)["1080p_sr"] == (Format.FP8, Place.SWAPPED)
+
+
+def test_what_cannot_fit_is_refused_with_the_smallest_change_that_would():
+    wide = ModelSize("wide", 40, 4, 10_240, 80, 8, 128, 3_584)
     with pytest.raises(ConfigError) as caught:
-        plan("rtx4090", duration=10)
+        plan_memory(GPUS["rtx4090"], Demand(wide, ALL, 15))
     message = caught.value.message
-    assert "1080P clips of 10 seconds on 1 GPU(s) need 25.5 GB each, and there are 24 GB" in message
-    assert "the smallest change that fits: at most 8 seconds or tiers up to 720P or 2 such GPUs" in message
-    plan("rtx4090", duration=8)
-    plan("rtx4090", ALL[:3], duration=10)
-    assert plan("rtx4090", duration=10, ranks=2).peak_bytes < 24 * GB
+    assert "1080P clips of 15 seconds on 1 GPU(s) need 31.1 GB each, and there are 24 GB" in message
+    assert "the smallest change that fits: at most 10 seconds or tiers up to 720P or 2 such GPUs" in message
+    for demand in (Demand(wide, ALL, 10), Demand(wide, ALL[:3], 15), Demand(wide, ALL, 15, 2)):
+        assert plan_memory(GPUS["rtx4090"], demand).peak_bytes <= 24 * GB
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("h100", (Format.BF16, Place.SWAPPED, Place.SWAPPED)),
+        (Gpu(48, True), (Format.BF16, Place.SWAPPED, Place.SWAPPED)),
+        (Gpu(34, True), (Format.BF16, Place.SWAPPED, Place.OFFLOADED)),
+        ("rtx4090", (Format.BF16, Place.OFFLOADED, Place.OFFLOADED)),
+    ],
+)
+def test_bfloat16_that_is_wished_for_is_kept_by_moving_weights(card, expected):
+    made = plan_memory(GPUS[card] if isinstance(card, str) else card, Demand(FULL, ALL, 5, precision=Format.BF16))
+    assert {kind for kind, _ in placed(made).values()} == {Format.BF16}
+    assert (Format.BF16, placed(made)["base"][1], placed(made)["1080p_sr"][1]) == expected
+
+
+@pytest.mark.parametrize("kind", [Format.FP8, Format.INT8])
+def test_8_bits_that_are_wished_for_are_taken_where_16_would_fit(kind):
+    made = plan_memory(GPUS["h200"], Demand(FULL, ALL, 5, precision=kind))
+    assert placed(made)["base"] == (kind, Place.RESIDENT)
+    assert placed(made)["text encoder"] == (Format.BF16, Place.RESIDENT)  # nobody asked for less
+    without = plan_memory(GPUS["a100"], Demand(FULL, [Resolution.P256], 5, precision=kind))
+    assert placed(without)["base"] == (kind, Place.RESIDENT)  # a card without float8 units expands them
+    small = plan_memory(None, Demand(preset("pico"), stand_ins=ALL_STAND_INS, precision=kind))
+    assert {one for one, _ in placed(small).values()} == {kind}
+    assert plan_memory(GPUS["h200"], Demand(FULL, ALL, 5)).peak_bytes > made.peak_bytes
+
+
+def test_8_bit_products_need_little_beside_the_weights():
+    # a linear of 27,304 x 5,120 expanded to bfloat16, or 4,096 tokens of 20,480 channels in float32
+    assert eight_bit_workspace(FULL) == max(2 * 27_304 * 5_120, 4 * 4_096 * 20_480)
+    each = (7_216 - 7_208) * 5_120
+    swiglu = each + (27_312 - 27_304) * 5_120 + 5_120 * (13_664 - 13_652)
+    assert padding_bytes(FULL) == 12 * each + (32 + 12) * swiglu
+    assert padding_bytes(ModelSize("even", 2, 0, 64, 4, 2, 16, 64, gelu_layers=frozenset({0, 1}))) == 2 * 12 * 64
+
+
+def test_layers_and_the_rest_make_up_a_transformer():
+    assert layer_bytes(FULL, 4, Format.BF16) == 2 * 272_824_576 + 2 * (5_120 + 5_120 + 128 + 128)
+    assert layer_bytes(FULL, 0, Format.BF16) == 2 * 818_535_168 + 2 * 3 * (5_120 + 5_120 + 128 + 128)
+    assert outer_bytes(FULL) == 4 * (19_676_160 + 1_320_960 + 16)
 
 
 def test_gpus_that_share_a_clip_count_process_groups():
@@ -233,6 +295,12 @@ def test_the_table_shows_components_stages_and_peak(capsys):
     shown = capsys.readouterr().out
     for word in ("text encoder", "1080p_sr", "fp8", "swapped", "GB in decode", "peak"):
         assert word in shown
+
+
+def test_a_wished_precision_on_the_command_line(capsys):
+    assert run("--gpu", "h200", "--precision", "fp8", "--json") == 0
+    formats = {item["name"]: item["format"] for item in json.loads(capsys.readouterr().out)["components"]}
+    assert {formats[name] for name in ("base", "540p_sr", "1080p_sr")} == {"fp8"}
 
 
 def test_the_plan_as_json(capsys):
