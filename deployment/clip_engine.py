@@ -130,7 +130,11 @@ class ClipEngine:
             world_size=self._settings.engine.ranks,
             preset=self._served.size.name,
             state=self._state if gang and gang.fault is None else "starting",  # a dead gang is not warm
-            detail={"pid": os.getpid(), "rank_pids": gang.pids if gang else []},
+            detail={
+                "pid": os.getpid(),
+                "rank_pids": gang.pids if gang else [],
+                "cold_shapes": gang.cold_shapes if gang else 0,
+            },
         )
 
     async def check_health(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.conditioning import Prepared
 from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.super_resolution import super_resolution_input
+from engine.warm_shapes import WarmShapes
 from hhray.errors import EngineFault
 from hhray.geometry import ClipGeometry
 from hhray.memory_parts import Stage
@@ -22,10 +23,16 @@ class ClipBatch:
     """Clips of one shape. Steps are counted over all passes; a pass begins with its first step, not before, so that a
     transformer that has to be swapped in is asked for when it is needed."""
 
-    def __init__(self, prepared: Sequence[Prepared], passes: tuple[Pass, ...], denoiser_of: DenoiserOf) -> None:
+    def __init__(
+        self,
+        prepared: Sequence[Prepared],
+        passes: tuple[Pass, ...],
+        denoiser_of: DenoiserOf,
+        shapes: WarmShapes | None = None,
+    ) -> None:
         self.prepared, self.passes = tuple(prepared), passes
         self.next_step, self.num_steps = 0, sum(one.num_steps for one in passes)
-        self._denoiser_of = denoiser_of
+        self._denoiser_of, self._shapes = denoiser_of, shapes or WarmShapes()
         self._pass = 0
         self._base_audios: list[Tensor] | None = None
         self._bytes_before = 0
@@ -48,7 +55,8 @@ class ClipBatch:
     @property
     def known_tensors(self) -> list[Tensor]:
         """Weights and inputs of the pass that runs: what is no activation."""
-        return [*self.denoiser.model.state_dict().values(), *self._batch.inputs]
+        model = self.denoiser.model
+        return [*model.parameters(), *model.buffers(), *self._batch.inputs]
 
     def step(self, index: int) -> None:
         """Take step `index` of all.
@@ -60,6 +68,8 @@ class ClipBatch:
             raise EngineFault(f"step {index} was asked for, but {self.next_step} of {self.num_steps} is next")
         if self._batch.next_step == self.passes[self._pass].num_steps:
             self._begin_super_resolution()
+        if self._batch.next_step == 0:
+            self._shapes.begin(self.passes[self._pass])
         self.denoiser.step(self._batch, self._batch.next_step)
         self.next_step += 1
 

@@ -13,7 +13,8 @@ from hhray.served_model import ServedModel
 class WorkerConfig:
     """How a rank runs. `checkpoint` is a folder of weights, empty for the random ones of the served preset; `tiers` and
     `max_seconds` bound what is asked of it; `max_pixels` bounds conditioning pictures; clips are written into
-    `scratch_dir`."""
+    `scratch_dir`. With `compiled` layers run compiled kernels, which are kept in `kernel_dir`, if that is named; the
+    shapes of `warm_up` run once at load."""
 
     rank: int
     world_size: int
@@ -21,6 +22,9 @@ class WorkerConfig:
     device: str
     threads: int
     scratch_dir: str
+    compiled: bool = False
+    kernel_dir: str = ""
+    warm_up: tuple[ClipGeometry, ...] = ()
     checkpoint: str = ""
     tiers: tuple[Resolution, ...] = tuple(Resolution)
     max_seconds: int = MAX_DURATION
@@ -78,7 +82,8 @@ class StepReport:
     """One command of denoising steps on one rank.
 
     `bytes_exchanged` went to other ranks; `peak_activation_bytes` is the largest sum of activations alive at one time,
-    measured on CUDA over these steps, on CPU in the batch's first step.
+    measured on CUDA over these steps, on CPU in the batch's first step. `cold_shapes` counts passes whose shape no clip
+    and no warm-up had run before.
     """
 
     first: int
@@ -86,6 +91,7 @@ class StepReport:
     seconds: float
     bytes_exchanged: int
     peak_activation_bytes: int
+    cold_shapes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

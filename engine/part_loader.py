@@ -17,6 +17,7 @@ from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.codecs.turbo import TurboVideoCodec, load_turbo
 from engine.codecs.wan import WanVideoCodec
 from engine.model.dit import AudioVideoTransformer
+from engine.padding import pad_linears
 from engine.weights import EIGHT_BIT, FLOAT_DTYPES, build_model, load_model
 from hhray.errors import ConfigError
 from hhray.memory_parts import TRANSFORMER_STAGES, Component, Stage
@@ -73,6 +74,7 @@ class PartLoader:
             base = Part.BASE if self._served.guided else Part.DISTILL
             part = base if item.stage is Stage.BASE else Part(item.name)
             model = load_model(size, find_release(self._folder).folder(part), device, item.format, shown)
+        pad_linears(model)
         if self._chunked_mlp:
             chunk_mlps(model)
         return model

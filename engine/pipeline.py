@@ -15,22 +15,28 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from engine.call_arguments import Call, Picture, job_of
 from engine.clip import Clip
 from engine.clip_batch import ClipBatch
 from engine.codecs.base import SOUND_RATE
+from engine.compiled import use_pointwise
 from engine.components import Components
 from engine.conditioning import Conditioner, MediaLimits
 from engine.denoiser import ClipInput, Denoiser
+from engine.kernel_trial import compiled_pointwise, kernel_cache
 from engine.messages import ClipJob
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.samplers.noise import NoiseSource
+from engine.warm_shapes import WarmShapes
+from engine.weights import compute_dtype
 from hhray.errors import EngineFault, InvalidParameter
-from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
+from hhray.geometry import MAX_DURATION, ClipGeometry, LatentGrid, Resolution
 from hhray.memory_parts import Stage
 from hhray.request import Mode
-from hhray.served_model import DEFAULT_LADDER, ServedModel
+from hhray.model_size import AUDIO_CHANNELS
+from hhray.served_model import DEFAULT_LADDER, Pass, ServedModel
 
 OnStep = Callable[[int, int], None]
 
@@ -42,7 +48,8 @@ class Pipeline:
     """One model on one device, or one rank's share of it.
 
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
-    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips.
+    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. With `compiled` layers run compiled kernels,
+    kept in `kernel_dir` for the next time if that is given; the shapes of the clips `warm_up` are run once by `to`.
     """
 
     def __init__(
@@ -57,12 +64,17 @@ class Pipeline:
         sample_rate: int = 48_000,
         reference_noise: bool = False,
         limits: MediaLimits | None = None,
+        compiled: bool = False,
+        kernel_dir: Path | None = None,
+        warm_up: Sequence[ClipGeometry] = (),
     ) -> None:
         self.served, self.folder = served, folder
         self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
         self._reference_noise = reference_noise
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
+        self._compiled, self._kernel_dir, self._warm_up = compiled, kernel_dir, tuple(warm_up)
+        self.shapes = WarmShapes()
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
         self._conditioner: Conditioner | None = None
@@ -117,12 +129,33 @@ class Pipeline:
         self._components = components
         noise = self._reference_noise
         self._conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
-        denoiser = self._denoiser(Stage.BASE)
+        if self._compiled:
+            self._compile(components)
         text = components.text.encode("warming up").to(components.device)
-        draw = NoiseSource(0, components.device)
-        clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, draw, negative_text=text)
-        denoiser.velocities(denoiser.start([clip]))
+        self._run_once(Pass(Stage.BASE, WARM_UP_GRID, 1), WARM_UP_GRID.decoded_frames, text)
+        for geometry in self._warm_up:
+            for one in self.served.passes(geometry):
+                self._run_once(one, geometry.audio_latents, text)
+                self.shapes.warm(one)
         return self
+
+    def _compile(self, components: Components) -> None:
+        """Let all transformers run compiled kernels, if they can be had here."""
+        size, device = self.served.size, components.device
+        dtype = compute_dtype(size)
+        cache = kernel_cache(self._kernel_dir, size, device, dtype, self._warm_up)
+        cache.open()
+        pointwise = compiled_pointwise(size, device, dtype, cache)
+        for model in components.transformers:
+            use_pointwise(model, pointwise)
+
+    def _run_once(self, one: Pass, audio_latents: int, text: Tensor) -> None:
+        """A step of a pass of noise, whose outcome nobody needs."""
+        draw = NoiseSource(0, self._loaded.device)
+        audio = None if one.stage is Stage.BASE else draw((audio_latents, AUDIO_CHANNELS))
+        clip = ClipInput(one.grid, audio_latents, text, draw, negative_text=text, audio=audio)
+        denoiser = self._denoiser(one.stage)
+        denoiser.velocities(denoiser.start([clip]))
 
     def __call__(
         self,
@@ -194,7 +227,7 @@ class Pipeline:
             self._check_offer(job)
         conditioner = self._conditioned
         passes = self.served.passes(jobs[0].geometry)
-        return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser)
+        return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser, self.shapes)
 
     @torch.inference_mode()
     def step(self, batch: ClipBatch) -> None:

@@ -62,6 +62,9 @@ class RankWorker:
             sample_rate=config.sample_rate,
             reference_noise=config.reference_noise,
             limits=MediaLimits(config.max_pixels, Path(config.scratch_dir)),
+            compiled=config.compiled,
+            kernel_dir=Path(config.kernel_dir) if config.kernel_dir else None,
+            warm_up=config.warm_up,
         )
         self._work: dict[str, _Work] = {}
         torch.set_num_threads(config.threads)
@@ -112,7 +115,7 @@ class RankWorker:
         """
         work = self._found(batch_id)
         batch, on_cuda = work.batch, self._device.type == "cuda"
-        began, sent = time.monotonic(), batch.bytes_sent
+        began, sent, cold = time.monotonic(), batch.bytes_sent, self._pipeline.shapes.cold
         base = reset_cuda_peak(self._device) if on_cuda else 0
         for index in range(first, first + count):
             if index == 0 and not on_cuda:
@@ -123,7 +126,7 @@ class RankWorker:
         if on_cuda:
             work.peak_bytes = torch.cuda.max_memory_allocated(self._device) - base
         seconds, sent = time.monotonic() - began, batch.bytes_sent - sent
-        return StepReport(first, count, seconds, sent, work.peak_bytes)
+        return StepReport(first, count, seconds, sent, work.peak_bytes, self._pipeline.shapes.cold - cold)
 
     def decode(self, batch_id: str, index: int) -> None:
         """Rank 0: turn the latents of one finished clip into frames and sound, kept here until `mux` or `end`.

@@ -1,0 +1,124 @@
+"""Compiles a network's kernels at load and compares them with the plain way, before any clip depends on them."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.compiled import CompiledPointwise
+from engine.hardware import device_name, driver_version
+from engine.kernel_cache import KernelCache
+from engine.model.coordinates import rotate
+from engine.model.layers import ExpertNorm, gelu7, swiglu7
+from engine.model.pointwise import PLAIN, Pointwise
+from engine.model.stream import Modality, Run
+from hhray.model_size import NUM_MODALITIES, ModelSize
+
+logger = logging.getLogger(__name__)
+
+RUNS = tuple(Run(0, int(modality), modality, 0, 16 * (1 + modality), False) for modality in Modality)
+TOKENS = sum(run.length for run in RUNS)
+# of the largest value of a result; the same steps in the same precision differ by rounding only
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2**-6}
+
+# computes one kind of what stands between products, in the way it is given
+Trial = Callable[[Pointwise], Sequence[Tensor]]
+
+
+def kernel_cache(
+    root: Path | None, size: ModelSize, device: torch.device, dtype: torch.dtype, shapes: Sequence[object]
+) -> KernelCache:
+    """Kernels of this device, driver and torch, for this network and the shapes it is warmed up with."""
+    facts: dict[str, Any] = {
+        "device": device_name(device),
+        "driver": driver_version(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "heads": [size.num_heads, size.num_kv_heads, size.head_dim],
+        "widths": [size.hidden, size.swiglu_width],
+        "dtype": dtype,
+        "shapes": [repr(shape) for shape in shapes],
+    }
+    return KernelCache(root, facts)
+
+
+def compiled_pointwise(
+    size: ModelSize, device: torch.device, dtype: torch.dtype, cache: KernelCache, made: CompiledPointwise | None = None
+) -> Pointwise:
+    """Kernels that have run and were right; the plain way, with a line in the log that says why, where that fails.
+
+    Call it in the mode of gradients that steps run in, once `cache` is open: torch compiles for each mode anew.
+
+    Args:
+        size, device, dtype: of the network; `device` is where it computes, wherever its weights are now.
+        cache: is sealed once all is well, and discarded if it is not.
+        made: what is tried out; None: with torch's own compiler.
+    """
+    began, made = time.monotonic(), made or CompiledPointwise()
+    problem = next(filter(None, (_problem(made, *one, TOLERANCE[dtype]) for one in trials(size, device, dtype))), "")
+    if problem:
+        cache.discard()
+        logger.warning("layers are computed without compiled kernels: %s", problem)
+        return PLAIN
+    cache.seal()
+    logger.info("compiled kernels are ready after %.1f s", time.monotonic() - began)
+    return made
+
+
+def trials(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Trial]]:
+    """Everything that layers of this network ask of a Pointwise, on random numbers, with a name."""
+    generator = torch.Generator(device).manual_seed(0)
+
+    def noise(*shape: int, spread: float = 1.0) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device) * spread
+
+    def norm(dim: int, experts: int) -> ExpertNorm:
+        made = ExpertNorm(dim, experts).requires_grad_(False)
+        made.weight = torch.nn.Parameter(noise(dim * experts, spread=0.1), requires_grad=False)
+        return made
+
+    residual = noise(TOKENS, size.hidden)
+    fused = noise(TOKENS, size.qkv_rows).to(dtype)
+    query, key, _, gate = torch.split(fused, _widths(size), dim=1)
+    heads = query.unflatten(1, (-1, size.head_dim)), key.unflatten(1, (-1, size.head_dim))
+    angles = noise(TOKENS, 3 * (size.head_dim // 8))
+    rotary = angles.cos(), angles.sin()
+    for experts in (1, NUM_MODALITIES):
+        outer, inner = norm(size.hidden, experts), norm(size.head_dim, experts)
+        yield (
+            f"norm of {experts} expert(s)",
+            lambda by, outer=outer: [by.norm(residual, outer, RUNS, dtype)],
+        )
+        yield (
+            f"heads of {experts} expert(s)",
+            lambda by, inner=inner: by.heads(heads, (inner, inner), RUNS, rotary, rotate),
+        )
+    yield "gate", lambda by: [by.gate(heads[0].contiguous(), gate)]
+    for activation, width in ((swiglu7, 2 * size.swiglu_width), (gelu7, size.gelu_width)):
+        wide = noise(TOKENS, width, spread=4.0).to(dtype)
+        yield activation.__name__, lambda by, wide=wide, act=activation: [by.activation(wide, act)]
+
+
+def _problem(made: CompiledPointwise, name: str, trial: Trial, tolerance: float) -> str:
+    """What is wrong with one kernel; empty if nothing."""
+    found, expected = trial(made), trial(PLAIN)
+    if made.failure:
+        return f"{name}: {made.failure}"
+    for one, other in zip(found, expected, strict=True):
+        missed = float((one.float() - other.float()).abs().max() / other.float().abs().max())
+        if one.dtype != other.dtype or one.shape != other.shape or not missed <= tolerance:
+            return f"{name}: the kernel is off by {missed:.2g} of the largest value, more than {tolerance:.2g}"
+    return ""
+
+
+def _widths(size: ModelSize) -> list[int]:
+    """Columns of q, k, v and gates in what linear_qkv gives."""
+    keys = size.num_kv_heads * size.head_dim
+    return [size.attention_width, keys, keys, size.num_heads]
