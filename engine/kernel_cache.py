@@ -40,6 +40,7 @@ class KernelCache:
         self._name = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._root, self._facts, self.problem = root, json.loads(text), ""
         self._lock: IO[str] | None = None
+        self._discarded = False
         self.folder = Path()
 
     def open(self) -> None:
@@ -56,15 +57,22 @@ class KernelCache:
 
     def seal(self) -> None:
         """Note what the folder holds now; the next start believes this and no more."""
-        if self._lock is not None:
+        if self._lock is not None and not self._discarded:
             listed = {"facts": self._facts, "files": {name: _digest(path) for name, path in self._files().items()}}
             new = self.folder / f"{CONTENTS}.new"
             new.write_text(json.dumps(listed, indent=1), encoding="utf-8")
             new.replace(self.folder / CONTENTS)
 
     def discard(self) -> None:
-        """Let the next start compile anew."""
+        """Let the next start compile anew, whatever is sealed after."""
+        self._discarded = True
         (self.folder / CONTENTS).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _open_kept(self) -> None:
         if self._root is None:

@@ -16,7 +16,7 @@ from engine.compiled import CompiledPointwise
 from engine.hardware import device_name, driver_version
 from engine.kernel_cache import KernelCache
 from engine.model.coordinates import rotate
-from engine.model.layers import ExpertNorm, gelu7, swiglu7
+from engine.model.layers import ExpertNorm, gelu7, swiglu7_halves
 from engine.model.pointwise import PLAIN, Pointwise
 from engine.model.stream import Modality, Run
 from hhray.model_size import NUM_MODALITIES, ModelSize
@@ -58,22 +58,22 @@ def compiled_pointwise(
 
     Args:
         size, device, dtype: of the network; `device` is where it computes, wherever its weights are now.
-        cache: is sealed once all is well, and discarded if it is not.
+        cache: is discarded unless all is well; seal it once all that will be compiled is.
         made: what is tried out; None: with torch's own compiler.
     """
     began, made = time.monotonic(), made or CompiledPointwise()
     problem = next(filter(None, (_problem(made, *one, TOLERANCE[dtype]) for one in trials(size, device, dtype))), "")
     if problem:
+        made.failure = problem
         cache.discard()
         logger.warning("layers are computed without compiled kernels: %s", problem)
         return PLAIN
-    cache.seal()
     logger.info("compiled kernels are ready after %.1f s", time.monotonic() - began)
     return made
 
 
 def trials(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Trial]]:
-    """Everything that layers of this network ask of a Pointwise, on random numbers, with a name."""
+    """What layers of this network ask of a Pointwise once their linears are arranged, on random numbers, with a name."""
     generator = torch.Generator(device).manual_seed(0)
 
     def noise(*shape: int, spread: float = 1.0) -> Tensor:
@@ -101,7 +101,7 @@ def trials(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Iterato
             lambda by, inner=inner: by.heads(heads, (inner, inner), RUNS, rotary, rotate),
         )
     yield "gate", lambda by: [by.gate(heads[0].contiguous(), gate)]
-    for activation, width in ((swiglu7, 2 * size.swiglu_width), (gelu7, size.gelu_width)):
+    for activation, width in ((swiglu7_halves, 2 * size.swiglu_width), (gelu7, size.gelu_width)):
         wide = noise(TOKENS, width, spread=4.0).to(dtype)
         yield activation.__name__, lambda by, wide=wide, act=activation: [by.activation(wide, act)]
 

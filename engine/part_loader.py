@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from engine.arranged import arrange_linears
 from engine.checkpoint.names import Part, find_release
 from engine.chunked_mlp import chunk_mlps
 from engine.codecs.base import VideoEncoder
@@ -17,7 +18,6 @@ from engine.codecs.t5gemma import T5GemmaTextEncoder
 from engine.codecs.turbo import TurboVideoCodec, load_turbo
 from engine.codecs.wan import WanVideoCodec
 from engine.model.dit import AudioVideoTransformer
-from engine.padding import pad_linears
 from engine.weights import EIGHT_BIT, FLOAT_DTYPES, build_model, load_model
 from hhray.errors import ConfigError
 from hhray.memory_parts import TRANSFORMER_STAGES, Component, Stage
@@ -74,7 +74,7 @@ class PartLoader:
             base = Part.BASE if self._served.guided else Part.DISTILL
             part = base if item.stage is Stage.BASE else Part(item.name)
             model = load_model(size, find_release(self._folder).folder(part), device, item.format, shown)
-        pad_linears(model)
+        arrange_linears(model)
         if self._chunked_mlp:
             chunk_mlps(model)
         return model

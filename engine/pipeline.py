@@ -15,32 +15,26 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
 
 from engine.call_arguments import Call, Picture, job_of
 from engine.clip import Clip
 from engine.clip_batch import ClipBatch
 from engine.codecs.base import SOUND_RATE
-from engine.compiled import use_pointwise
 from engine.components import Components
 from engine.conditioning import Conditioner, MediaLimits
-from engine.denoiser import ClipInput, Denoiser
-from engine.kernel_trial import compiled_pointwise, kernel_cache
+from engine.denoiser import Denoiser
 from engine.messages import ClipJob
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
-from engine.samplers.noise import NoiseSource
 from engine.warm_shapes import WarmShapes
-from engine.weights import compute_dtype
-from hhray.errors import EngineFault, InvalidParameter
-from hhray.geometry import MAX_DURATION, ClipGeometry, LatentGrid, Resolution
+from engine.warm_up import compile_layers, run_shapes
+from hhray.errors import ConfigError, EngineFault, InvalidParameter
+from hhray.geometry import MAX_DURATION, ClipGeometry, Resolution
 from hhray.memory_parts import Stage
 from hhray.request import Mode
-from hhray.model_size import AUDIO_CHANNELS
-from hhray.served_model import DEFAULT_LADDER, Pass, ServedModel
+from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
 
-WARM_UP_GRID = LatentGrid(2, 4, 4)
 MAX_PIXELS = 50_000_000
 
 
@@ -48,8 +42,8 @@ class Pipeline:
     """One model on one device, or one rank's share of it.
 
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
-    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. With `compiled` layers run compiled kernels,
-    kept in `kernel_dir` for the next time if that is given; the shapes of the clips `warm_up` are run once by `to`.
+    (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. With `compiled` layers run compiled
+    kernels, kept in `kernel_dir` for the next time if that is given; the shapes of the clips `warm_up` are run by `to`.
     """
 
     def __init__(
@@ -78,6 +72,12 @@ class Pipeline:
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
         self._conditioner: Conditioner | None = None
+        for geometry in self._warm_up:
+            if not self._offers(geometry):
+                raise ConfigError(
+                    f"warming up with {geometry.duration} seconds at {geometry.resolution}, which is not offered; "
+                    "offer the tier and the length, or leave the shape out"
+                )
 
     @classmethod
     def from_pretrained(
@@ -129,33 +129,11 @@ class Pipeline:
         self._components = components
         noise = self._reference_noise
         self._conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
-        if self._compiled:
-            self._compile(components)
-        text = components.text.encode("warming up").to(components.device)
-        self._run_once(Pass(Stage.BASE, WARM_UP_GRID, 1), WARM_UP_GRID.decoded_frames, text)
-        for geometry in self._warm_up:
-            for one in self.served.passes(geometry):
-                self._run_once(one, geometry.audio_latents, text)
-                self.shapes.warm(one)
+        cache = compile_layers(components, self._kernel_dir, self._warm_up) if self._compiled else None
+        run_shapes(components, self._denoiser, self._warm_up, self.shapes)
+        if cache:
+            cache.seal()
         return self
-
-    def _compile(self, components: Components) -> None:
-        """Let all transformers run compiled kernels, if they can be had here."""
-        size, device = self.served.size, components.device
-        dtype = compute_dtype(size)
-        cache = kernel_cache(self._kernel_dir, size, device, dtype, self._warm_up)
-        cache.open()
-        pointwise = compiled_pointwise(size, device, dtype, cache)
-        for model in components.transformers:
-            use_pointwise(model, pointwise)
-
-    def _run_once(self, one: Pass, audio_latents: int, text: Tensor) -> None:
-        """A step of a pass of noise, whose outcome nobody needs."""
-        draw = NoiseSource(0, self._loaded.device)
-        audio = None if one.stage is Stage.BASE else draw((audio_latents, AUDIO_CHANNELS))
-        clip = ClipInput(one.grid, audio_latents, text, draw, negative_text=text, audio=audio)
-        denoiser = self._denoiser(one.stage)
-        denoiser.velocities(denoiser.start([clip]))
 
     def __call__(
         self,
@@ -259,12 +237,15 @@ class Pipeline:
 
     def _check_offer(self, job: ClipJob) -> None:
         """The memory plan was made for what is offered and no more."""
-        offered = {Resolution.P256, *self._tiers}  # 256P is the base, which every plan holds
-        if job.geometry.resolution not in offered or job.duration > self._max_seconds:
+        if not self._offers(job.geometry):
             raise InvalidParameter(
                 f"this pipeline was planned for clips of at most {self._max_seconds} seconds at "
                 f"{', '.join(self._tiers)}; {job.duration} seconds at {job.resolution} were asked for"
             )
+
+    def _offers(self, geometry: ClipGeometry) -> bool:
+        offered = {Resolution.P256, *self._tiers}  # 256P is the base, which every plan holds
+        return geometry.resolution in offered and geometry.duration <= self._max_seconds
 
     def notice(self, job: ClipJob) -> str:
         """What is particular about a job's clip: a fallback, or a tier without super-resolution; empty if nothing."""

@@ -34,6 +34,10 @@ def print_measured(console: Console, facts: dict[str, Any]) -> None:
     if ratio := facts["ratio"]:
         by_stage = ", ".join(f"{name} {value:.2f}" for name, value in ratio["by_stage"].items())
         _say(console, f"times faster, {ratio['of']}: {by_stage}")
+    if against := facts["against_plain"]:
+        by_stage = ", ".join(f"{name} {value:.2f}" for name, value in against["by_stage"].items())
+        missing = f"nothing was compiled: {against['problem']}"
+        _say(console, f"times faster, {against['of']}: {by_stage}" if by_stage else missing)
     columns = ("devices", "s/clip", "compute", "link", "decode", "speedup")
     console.print(table(columns, [_projected_cells(row) for row in facts["projection"]["clips"]]))
     _say(console, "The projection (measured on one device) assumes:")

@@ -42,7 +42,7 @@ class GatedAttention(nn.Module):
         dtype = self.linear_qkv.weight.dtype
         widths = [self.heads * self.head_dim, self.kv_heads * self.head_dim, self.kv_heads * self.head_dim, self.heads]
         fused = self.linear_qkv(self.pointwise.norm(x, self.pre_norm, runs, dtype), runs)
-        # a linear may have been padded: see engine.padding
+        # a linear may have been padded: see engine.arranged
         q, k, v, gate = torch.split(fused[:, : sum(widths)], widths, dim=1)
         heads, norms = (self._heads(q), self._heads(k)), (self.q_norm, self.k_norm)
         mixed = attention(*self.pointwise.heads(heads, norms, runs, rotary, self.rotation), self._heads(v))
