@@ -91,7 +91,7 @@ class CompiledPointwise(Pointwise):
         try:
             return self._regions[region](*arguments)  # type: ignore[no-any-return]
         except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
-            self.failure = _first_line(error)
+            self.failure = _reason(error)
             logger.warning("layers are computed without compiled kernels from here on: %s", self.failure)
             return plain()
 
@@ -154,6 +154,7 @@ def modalities(runs: tuple[tuple[int, int], ...], device: torch.device) -> Tenso
         return torch.cat(parts)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.partition("\n")[0]
+def _reason(error: Exception) -> str:
+    """One line; the compiler's own error rather than that it failed."""
+    cause = getattr(error, "inner_exception", error)
+    return f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}"

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class KernelCache:
         text = json.dumps(facts, sort_keys=True, default=str)
         self._name = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._root, self._facts, self.problem = root, json.loads(text), ""
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None  # a file descriptor: it must outlive this object
         self._discarded = False
         self.folder = Path()
 
@@ -71,7 +71,7 @@ class KernelCache:
     def close(self) -> None:
         """Let another process have the folder."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     def _open_kept(self) -> None:
@@ -81,7 +81,8 @@ class KernelCache:
         for number in count():
             self.folder = self._root / f"{self._name}-{number}"
             _own(self.folder)
-            if lock := _locked(self.folder / LOCK):
+            lock = _locked(self.folder / LOCK)
+            if lock is not None:
                 break
         self._drop_unknown()
         self._lock = lock
@@ -125,15 +126,15 @@ def _own(folder: Path) -> None:
         )
 
 
-def _locked(path: Path) -> IO[str] | None:
+def _locked(path: Path) -> int | None:
     """The lock on a folder, held until the process ends; None while another process holds it."""
-    file = path.open("w", encoding="utf-8")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        os.close(descriptor)
         return None
-    return file
+    return descriptor
 
 
 def _digest(path: Path) -> str:

@@ -73,7 +73,7 @@ def compiled_pointwise(
 
 
 def trials(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, Trial]]:
-    """What layers of this network ask of a Pointwise once their linears are arranged, on random numbers, with a name."""
+    """What layers of this network, once arranged, ask of a Pointwise: a name, and the same on random numbers."""
     generator = torch.Generator(device).manual_seed(0)
 
     def noise(*shape: int, spread: float = 1.0) -> Tensor:

@@ -13,6 +13,7 @@ from engine.bench.device import KernelWatch, begin_peak, peak_of, synchronise
 from engine.bench.figures import StageFigures
 from engine.bench.flops import step_flops
 from engine.bench.networks import SEED, num_bytes
+from engine.bench.profiling import seconds_by_kind
 from engine.bench.workload import Workload, pixels
 from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.model.dit import AudioVideoTransformer
@@ -40,7 +41,8 @@ def measure_pass(
     """Time steps of a pass with each of some networks, which take turns. All ranks must call this at the same time.
 
     Before come a step of the first that is looked at, operator by operator and without compiled kernels, and one of
-    each that warms it up and tells its peak on a GPU. On a CPU the memory of all is that of the first step.
+    each that warms it up and tells its peak on a GPU. On a CPU the memory of all is that of the first step. A profiled
+    step of each comes last.
 
     Args:
         networks: of one size, with the same weights.
@@ -66,6 +68,10 @@ def measure_pass(
         for clip, each in zip(clips, seconds, strict=True):
             each.append(clip.step())
             on_step()
+    profiles = []
+    for clip in clips:
+        profiles.append(seconds_by_kind(clip.step, rank.device))
+        on_step()
     stream = work.stream(one)
     common = StageFigures(
         stage=one.stage.value,
@@ -79,13 +85,13 @@ def measure_pass(
         kernels=kernels,
         device=rank.device.type,
     )
-    found = zip(seconds, peaks, strict=True)
-    return tuple(replace(common, seconds=tuple(each), peak_bytes=peak) for each, peak in found)
+    found = zip(seconds, peaks, profiles, strict=True)
+    return tuple(replace(common, seconds=tuple(each), peak_bytes=peak, profile=one) for each, peak, one in found)
 
 
 def num_steps(steps: int, networks: int) -> int:
     """How often `measure_pass` reports a step."""
-    return 1 + networks * (1 + steps)
+    return 1 + networks * (2 + steps)
 
 
 def clip_input(work: Workload, one: Pass, device: torch.device) -> ClipInput:

@@ -94,6 +94,7 @@ def _against_plain(found: Measured) -> dict[str, Any]:
         "of": "plain to compiled",
         "by_stage": {one.stage: other.seconds_per_step / one.seconds_per_step for one, other in pairs},
         "plain_seconds_each": {other.stage: list(other.seconds) for _, other in pairs},
+        "plain_profiled_seconds": {other.stage: other.profile for _, other in pairs},
         "compile_seconds": found.compile_seconds,
         "problem": found.problem,
     }

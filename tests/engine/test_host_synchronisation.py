@@ -28,23 +28,23 @@ def clip(size, device, grid):
 
 
 @torch.inference_mode()
-def all_steps(model, sampler, device, rule):
+def all_steps(model, sampler, device, rule=None):
     denoiser = Denoiser(model, sampler, local=rule)
     batch = denoiser.start(
         [clip(model.size, device, LatentGrid(3, 4, 6)), clip(model.size, device, LatentGrid(2, 4, 4))]
     )
     for index in range(sampler.num_steps):
-        yield
+        yield index
         denoiser.step(batch, index)
 
 
-@pytest.mark.parametrize("rule", [None, LocalRule(1, frozenset(range(30)))], ids=["full", "local"])
+@pytest.mark.parametrize("rule", [None, LocalRule(1, frozenset({1, 3}))], ids=["full", "local"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_step_of_the_full_network_runs_on_tensors_that_have_no_numbers(sampler, rule):
+def test_a_step_runs_on_tensors_that_have_no_numbers(sampler, rule):
     # meta tensors refuse whatever would make the host wait: item, bool, tolist, nonzero, a copy to the host
-    model = build_meta_model(preset("15b"))
-    arrange_linears(model)
-    assert sum(1 for _ in all_steps(model, SAMPLERS[sampler], META, rule)) == 3
+    model = build_meta_model(preset("pico"))
+    arrange_linears(model, least=1)
+    assert list(all_steps(model, SAMPLERS[sampler], META, rule)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("ask", [bool, float, lambda x: x.tolist(), lambda x: x.nonzero(), lambda x: x.to("cpu")])
@@ -58,11 +58,11 @@ def test_tensors_without_numbers_refuse_to_be_waited_for(ask):
 def test_no_step_waits_for_a_gpu(sampler):
     device = torch.device("cuda")
     model = build_model(preset("pico"), device)
-    steps = all_steps(model, SAMPLERS[sampler], device, None)
+    steps = all_steps(model, SAMPLERS[sampler], device)
     next(steps)
     next(steps)  # the first step may choose kernels
     torch.cuda.set_sync_debug_mode("error")
     try:
-        assert sum(1 for _ in steps) == 1
+        assert list(steps) == [2]
     finally:
         torch.cuda.set_sync_debug_mode("default")

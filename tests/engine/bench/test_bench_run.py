@@ -22,6 +22,7 @@ from engine.bench.decoding import audio_shape, measure_decoder
 from engine.bench.denoising import Rank, measure_pass, num_steps
 from engine.bench.gang import wait
 from engine.bench.networks import Decoder, num_bytes, random_transformer
+from engine.bench.profiling import ATTENTION, PRODUCTS, REST, kind_of
 from engine.bench.tables import print_measured
 from engine.bench.workload import Workload, workload
 from engine.compiled import CompiledPointwise
@@ -128,8 +129,9 @@ def test_super_resolution_with_local_layers_is_measured_like_the_base():
     networks = [random_transformer(served.size, ALONE.device)] * 2
     first, second = measure_pass(networks, work, one, ALONE, 6, lambda: made.append(1))
     assert len(first.seconds) == len(second.seconds) == 6  # more than a clip has: it begins anew
-    assert len(made) == num_steps(6, 2) == 1 + 2 + 12
+    assert len(made) == num_steps(6, 2) == 1 + 2 + 12 + 2
     assert first.tokens == 20 + 9 + 4
+    assert all(first.profile[kind] > 0 for kind in (PRODUCTS, ATTENTION, REST))
     assert first.peak_bytes == second.peak_bytes > num_bytes(networks[0])
 
 
@@ -159,6 +161,11 @@ def test_why_nothing_was_compiled_is_told(monkeypatch):
     made = ways.ways(options, ALONE.device, compared=True)
     assert len(made.networks) == 1
     assert "no C++ compiler" in made.problem
+
+
+def test_kernels_of_a_gpu_are_told_apart_by_their_names():
+    names = ["sm90_xmma_gemm_bf16", "triton_per_fused__to_copy_rms_norm_0", "fmha_cutlassF_bf16", "nccl:all_to_all"]
+    assert [kind_of(name) for name in names] == [PRODUCTS, REST, ATTENTION, "exchange"]
 
 
 def test_a_decoder_is_counted_once_and_timed_as_often_as_asked():
