@@ -43,15 +43,15 @@ class ArrangedExpertLinear(ExpertLinear):
     def __init__(self, linear: ExpertLinear, rows: int, columns: int, parts: int = 1) -> None:
         nn.Module.__init__(self)
         self.experts, self.parts = linear.experts, parts
-        plain = linear.weight.unflatten(0, (self.experts, -1, parts)).transpose(1, 2)
+        plain = torch.unflatten(linear.weight, 0, (self.experts, -1, parts)).transpose(1, 2)
         self.rows, self.columns = plain.shape[2:]
         padded = F.pad(plain, (0, columns - self.columns, 0, rows - self.rows))
         self.weight = nn.Parameter(padded.flatten(0, 2), requires_grad=False)
 
     def published(self) -> Tensor:
         """The weight as files have it: [experts * rows, columns], in the published order."""
-        parts = self.weight.unflatten(0, (self.experts, self.parts, -1))[:, :, : self.rows, : self.columns]
-        return parts.transpose(1, 2).flatten(0, 2)
+        parts = torch.unflatten(self.weight, 0, (self.experts, self.parts, -1))
+        return parts[:, :, : self.rows, : self.columns].transpose(1, 2).flatten(0, 2)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         weight = self.published()

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.arranged import padded_size
 from engine.compiled import CompiledPointwise
 from engine.hardware import device_name, driver_version
 from engine.kernel_cache import KernelCache
 from engine.model.coordinates import rotate
 from engine.model.layers import ExpertNorm, gelu7, swiglu7_halves
-from engine.model.pointwise import PLAIN, Pointwise
+from engine.model.pointwise import PLAIN, Activation, Pointwise
 from engine.model.stream import Modality, Run
 from hhray.model_size import NUM_MODALITIES, ModelSize
 
@@ -79,31 +80,41 @@ def trials(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Iterato
     def noise(*shape: int, spread: float = 1.0) -> Tensor:
         return torch.randn(shape, generator=generator, device=device) * spread
 
-    def norm(dim: int, experts: int) -> ExpertNorm:
-        made = ExpertNorm(dim, experts).requires_grad_(False)
-        made.weight = torch.nn.Parameter(noise(dim * experts, spread=0.1), requires_grad=False)
-        return made
-
     residual = noise(TOKENS, size.hidden)
-    fused = noise(TOKENS, size.qkv_rows).to(dtype)
-    query, key, _, gate = torch.split(fused, _widths(size), dim=1)
-    heads = query.unflatten(1, (-1, size.head_dim)), key.unflatten(1, (-1, size.head_dim))
+    fused = noise(TOKENS, padded_size(size.qkv_rows)).to(dtype)
+    query, key, _, gate = torch.split(fused[:, : size.qkv_rows], _widths(size), dim=1)
+    query, key = (torch.unflatten(x, 1, (-1, size.head_dim)) for x in (query, key))
     angles = noise(TOKENS, 3 * (size.head_dim // 8))
     rotary = angles.cos(), angles.sin()
-    for experts in (1, NUM_MODALITIES):
-        outer, inner = norm(size.hidden, experts), norm(size.head_dim, experts)
-        yield (
-            f"norm of {experts} expert(s)",
-            lambda by, outer=outer: [by.norm(residual, outer, RUNS, dtype)],
-        )
-        yield (
-            f"heads of {experts} expert(s)",
-            lambda by, inner=inner: by.heads(heads, (inner, inner), RUNS, rotary, rotate),
-        )
-    yield "gate", lambda by: [by.gate(heads[0].contiguous(), gate)]
-    for activation, width in ((swiglu7_halves, 2 * size.swiglu_width), (gelu7, size.gelu_width)):
+
+    def normed(norm: ExpertNorm) -> Trial:
+        return lambda by: [by.norm(residual, norm, RUNS, dtype)]
+
+    def rotated(norm: ExpertNorm) -> Trial:
+        return lambda by: by.heads((query, key), (norm, norm), RUNS, rotary, rotate)
+
+    def gated(mixed: Tensor) -> Trial:
+        return lambda by: [by.gate(mixed, gate)]
+
+    def activated(activation: Activation, width: int) -> Trial:
         wide = noise(TOKENS, width, spread=4.0).to(dtype)
-        yield activation.__name__, lambda by, wide=wide, act=activation: [by.activation(wide, act)]
+        return lambda by: [by.activation(wide, activation)]
+
+    for experts in (1, NUM_MODALITIES):
+        yield f"norm of {experts} expert(s)", normed(_norm(size.hidden, experts, generator))
+        yield f"heads of {experts} expert(s)", rotated(_norm(size.head_dim, experts, generator))
+    yield "gate", gated(query.contiguous())
+    # as torch's own attention leaves it
+    yield "gate, head by head", gated(query.transpose(0, 1).contiguous().transpose(0, 1))
+    yield "swiglu7", activated(swiglu7_halves, 2 * padded_size(size.swiglu_width))
+    yield "gelu7", activated(gelu7, size.gelu_width)
+
+
+def _norm(dim: int, experts: int, generator: torch.Generator) -> ExpertNorm:
+    with torch.inference_mode(False):  # kernels for weights made in inference mode would serve no others
+        made = ExpertNorm(dim, experts).to(generator.device).requires_grad_(False)
+        made.weight.normal_(0, 0.1, generator=generator)
+        return made
 
 
 def _problem(made: CompiledPointwise, name: str, trial: Trial, tolerance: float) -> str:

@@ -117,6 +117,9 @@ def test_a_single_token_and_whoever_watches_operators_get_the_plain_way():
 
 
 @pytest.mark.proof
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+)  # of what inductor imports
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
 def test_every_kernel_of_torchs_compiler_is_right_and_found_again_by_the_next_start(tmp_path, monkeypatch, dtype):
@@ -124,7 +127,7 @@ def test_every_kernel_of_torchs_compiler_is_right_and_found_again_by_the_next_st
         pytest.skip("torch compiles for a CPU with g++, and there is none")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # put back at the end
     counters = torch._dynamo.utils.counters["inductor"]
-    for hits in (0, 7):
+    for hits in (0, 8):
         torch.compiler.reset()
         counters.clear()
         cache = kernel_cache(tmp_path / "kernels", PICO, CPU, dtype, ())
@@ -132,6 +135,6 @@ def test_every_kernel_of_torchs_compiler_is_right_and_found_again_by_the_next_st
         made = compiled_pointwise(PICO, CPU, dtype, cache)
         assert isinstance(made, CompiledPointwise)
         assert counters["fxgraph_cache_hit"] == hits
-        assert counters["fxgraph_cache_miss"] == 7 - hits
+        assert counters["fxgraph_cache_miss"] == 8 - hits
         cache.seal()
         cache.close()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
 
+import pytest
+import torch
+
+from engine import kernel_trial
+from engine.compiled import CompiledPointwise
+from engine.kernel_cache import VARIABLE
 from engine.messages import ClipJob, WorkerConfig
 from engine.pipeline import Pipeline
 from engine.worker import RankWorker
@@ -58,3 +64,28 @@ def test_a_later_step_meets_no_new_shape(worker):
 def test_a_shape_that_is_not_offered_cannot_be_warmed_up(shape):
     with pytest.raises(ConfigError, match="which is not offered"):
         Pipeline(SERVED, tiers=[Resolution.P256], max_seconds=4, warm_up=[ClipGeometry(shape[0], Ratio.R1_1, shape[1])])
+
+
+def test_a_pipeline_that_compiles_makes_the_same_clip_and_keeps_its_kernels(tmp_path, monkeypatch):
+    graphs = []
+
+    def backend(graph, inputs):  # needs no C++ compiler
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(kernel_trial, "CompiledPointwise", partial(CompiledPointwise, backend))
+    monkeypatch.setenv(VARIABLE, "")  # put back at the end
+    latents = []
+    for options in ({}, {"compiled": True, "kernel_dir": tmp_path / "kernels"}):
+        pipeline = Pipeline(SERVED, **options).to("cpu")
+        at_load = len(graphs)
+        batch = pipeline.begin([job(1)])
+        pipeline.step(batch)
+        latents.append(batch.latents(0)[0])
+        used = {type(layer.mlp.pointwise) for layer in batch.denoiser.model.block.layers}
+    assert used == {CompiledPointwise}
+    assert at_load == len(graphs) == 8  # no step compiles, and no kernel is compiled in vain
+    torch.testing.assert_close(*latents, rtol=1e-4, atol=1e-4)
+    (kept,) = (tmp_path / "kernels").iterdir()
+    assert (kept / "contents.json").exists()
