@@ -29,6 +29,7 @@ from hhray.settings import Settings
 
 logger = logging.getLogger("ray.serve")
 LOOPBACK = "127.0.0.1"
+COMPILE_SECONDS = 300.0  # seven kernels of some ten seconds on a slow processor, and room to spare
 
 
 @ray.remote(concurrency_groups={"control": 2, "files": 1})
@@ -92,6 +93,7 @@ class Gang:
         self.pids = list(pids)
         self.report = report
         self.fault: Exception | None = None
+        self.cold_shapes = 0  # met by clips since the start
         self._watchers = [asyncio.ensure_future(self._watch(rank, r)) for r, rank in enumerate(self._ranks)]
 
     @classmethod
@@ -102,7 +104,7 @@ class Gang:
             GangDied: a rank failed on the way, or the start took longer than `start_seconds`.
         """
         config, world = settings.engine, settings.engine.ranks
-        limit = start_seconds(config.join_timeout_seconds, served)
+        limit = start_seconds(config.join_timeout_seconds, served) + warm_up_seconds(settings, served)
         ranks = [_create_rank(settings, served, r) for r in range(world)]
         try:
             async with asyncio.timeout(limit):
@@ -121,7 +123,7 @@ class Gang:
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
         """Queue a command of denoising steps behind those already sent; await the result for its end."""
-        return asyncio.ensure_future(self._all("steps", limit, batch_id, first, count))
+        return asyncio.ensure_future(self._steps(limit, batch_id, first, count))
 
     async def decode(self, batch_id: str, index: int, limit: float) -> None:
         """Decode one clip of a batch to frames and sound, on all ranks; rank 0 begins to write its file."""
@@ -143,6 +145,11 @@ class Gang:
         for watcher in self._watchers:
             watcher.cancel()
         _kill(self._ranks)
+
+    async def _steps(self, limit: float, *args: Any) -> StepReport:
+        report: StepReport = await self._all("steps", limit, *args)
+        self.cold_shapes += report.cold_shapes
+        return report
 
     async def _all(self, method: str, limit: float, *args: Any) -> Any:
         """Call all ranks; the first failure, or `limit` seconds without an end, kills the gang.
@@ -191,6 +198,13 @@ def start_seconds(join_timeout_seconds: float, served: ServedModel) -> float:
     return join_timeout_seconds + networks * transformer_bytes(served.size, Format.FP32) / 1e8
 
 
+def warm_up_seconds(settings: Settings, served: ServedModel) -> float:
+    """Longest time on top for compiling, and for a step of each shape of the warm-up: what its clip would take."""
+    engine, cost = settings.engine, settings.cost_model(served)
+    shapes = sum(sum(cost.steps_seconds(shape.geometry, engine.ranks, 1)) for shape in engine.warm_up)
+    return (COMPILE_SECONDS if engine.compiles else 0.0) + shapes
+
+
 def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
     config = settings.engine
     threads = config.threads_per_rank or max(1, (os.cpu_count() or 1) // config.ranks)
@@ -210,6 +224,9 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         reference_noise=config.reference_noise,
         layout=config.parallel_layout,
         video_only_ranks=config.video_only_ranks,
+        compiled=config.compiles,
+        kernel_dir=str(settings.kernel_dir),
+        warm_up=tuple(shape.geometry for shape in config.warm_up),
         max_pixels=settings.media.max_pixels,
         precision=config.precision,
     )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from deployment.store.base import TaskStore
 from hhray import __version__, metrics
+from hhray.tasks import EngineRecord
 
 ENGINE_FRESH_SECONDS = 15.0
 _LE = (*map(str, metrics.BUCKETS_SECONDS), "+Inf")
@@ -31,7 +32,9 @@ class ClipCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family of hhray.metrics.ALL, also those without a series yet."""
         yield from self._histograms()
-        yield from self._gauges()
+        engines = self._store.engines(ENGINE_FRESH_SECONDS)
+        yield from self._gauges(engines)
+        yield from self._counters(engines)
 
     def _histograms(self) -> Iterator[Metric]:
         rows = self._store.metric_rows()
@@ -43,15 +46,15 @@ class ClipCollector(Collector):
                     family.add_metric(row.labels, buckets, row.sum_seconds)
             yield family
 
-    def _gauges(self) -> Iterator[Metric]:
+    def _gauges(self, engines: Sequence[EngineRecord]) -> Iterator[Metric]:
         depth = self._store.depth()
-        engines = Counter(engine.state for engine in self._store.engines(ENGINE_FRESH_SECONDS))
+        states = Counter(engine.state for engine in engines)
         values: dict[metrics.Metric, dict[tuple[str, ...], float]] = {
             metrics.QUEUE_DEPTH: {(): depth.queued},
             metrics.QUEUED_GPU_SECONDS: {(): depth.queued_gpu_seconds},
             metrics.RUNNING_CLIPS: {(): depth.running},
             metrics.RUNNING_GPU_SECONDS: {(): depth.running_gpu_seconds},
-            metrics.ENGINES: {(state,): count for state, count in sorted(engines.items())},
+            metrics.ENGINES: {(state,): count for state, count in sorted(states.items())},
             metrics.BUILD_INFO: {(__version__, self._preset): 1},
         }
         for metric in metrics.GAUGES:
@@ -59,6 +62,14 @@ class ClipCollector(Collector):
             for labels, value in values[metric].items():
                 family.add_metric(labels, value)
             yield family
+
+    def _counters(self, engines: Sequence[EngineRecord]) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            metrics.COLD_SHAPES.name, metrics.COLD_SHAPES.help, labels=metrics.COLD_SHAPES.labels
+        )
+        for engine in engines:
+            family.add_metric((engine.engine_id,), engine.detail.get("cold_shapes", 0))
+        yield family
 
 
 def render(store: TaskStore, preset: str) -> tuple[bytes, str]:

@@ -18,7 +18,7 @@ class ChunkedMlp(Mlp):
 
     def __init__(self, whole: Mlp, chunk_tokens: int = CHUNK_TOKENS) -> None:
         nn.Module.__init__(self)
-        self.activation, self.chunk_tokens = whole.activation, chunk_tokens
+        self.activation, self.pointwise, self.chunk_tokens = whole.activation, whole.pointwise, chunk_tokens
         self.pre_norm, self.up_gate_proj, self.down_proj = whole.pre_norm, whole.up_gate_proj, whole.down_proj
 
     def forward(self, x: Tensor, runs: Sequence[Run]) -> Tensor:

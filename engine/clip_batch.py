@@ -14,6 +14,7 @@ from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.exchange import Link
 from engine.samplers.noise import NoiseSource
 from engine.super_resolution import super_resolution_input
+from engine.warm_shapes import WarmShapes
 from hhray.errors import EngineFault
 from hhray.geometry import ClipGeometry
 from hhray.memory_parts import Stage
@@ -32,10 +33,16 @@ class ClipBatch:
     they made the last step.
     """
 
-    def __init__(self, prepared: Sequence[Prepared], passes: tuple[Pass, ...], denoiser_of: DenoiserOf) -> None:
+    def __init__(
+        self,
+        prepared: Sequence[Prepared],
+        passes: tuple[Pass, ...],
+        denoiser_of: DenoiserOf,
+        shapes: WarmShapes | None = None,
+    ) -> None:
         self.prepared, self.passes = tuple(prepared), passes
         self.next_step, self.num_steps = 0, sum(one.num_steps for one in passes)
-        self._denoiser_of = denoiser_of
+        self._denoiser_of, self._shapes = denoiser_of, shapes or WarmShapes()
         self._pass = 0
         self._base_audios: list[Tensor] | None = None
         self._bytes_before = 0
@@ -60,7 +67,8 @@ class ClipBatch:
     @property
     def known_tensors(self) -> list[Tensor]:
         """Weights and inputs of the pass that runs: what is no activation."""
-        return [*self.denoiser.model.state_dict().values(), *self._batch.inputs]
+        model = self.denoiser.model
+        return [*model.parameters(), *model.buffers(), *self._batch.inputs]
 
     def step(self, index: int) -> None:
         """Take step `index` of all.
@@ -72,6 +80,8 @@ class ClipBatch:
             raise EngineFault(f"step {index} was asked for, but {self.next_step} of {self.num_steps} is next")
         if self._batch.next_step == self.passes[self._pass].num_steps:
             self._begin_super_resolution()
+        if self._batch.next_step == 0:
+            self._shapes.begin(self.passes[self._pass])
         self.denoiser.step(self._batch, self._batch.next_step)
         self.next_step += 1
 

@@ -124,6 +124,11 @@ class Components:
         """The network of a stage, on the device."""
         return cast(AudioVideoTransformer, self._ask(stage))
 
+    @property
+    def transformers(self) -> list[AudioVideoTransformer]:
+        """All that were loaded, wherever they are now."""
+        return [part for part in self._parts.values() if isinstance(part, AudioVideoTransformer)]
+
     def denoiser(self, stage: Stage, rank: int, world_size: int) -> Denoiser:
         """The network of a stage with its sampler, positions and local layers."""
         model = self.transformer(stage)

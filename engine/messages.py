@@ -16,7 +16,8 @@ class WorkerConfig:
     `max_seconds` bound what is asked of it; `layout` is how all ranks share a clip, None: in the way that moves the
     fewest bytes; with `video_only_ranks` those that hold video only keep no other experts; `max_pixels` bounds
     conditioning pictures; clips are written into `scratch_dir`. `precision` is what linears are in: bf16, fp8, int8,
-    or auto."""
+    or auto. With `compiled` layers run compiled kernels, which are kept in `kernel_dir`, if that is named; the shapes
+    of `warm_up` run once at load."""
 
     rank: int
     world_size: int
@@ -24,6 +25,9 @@ class WorkerConfig:
     device: str
     threads: int
     scratch_dir: str
+    compiled: bool = False
+    kernel_dir: str = ""
+    warm_up: tuple[ClipGeometry, ...] = ()
     checkpoint: str = ""
     tiers: tuple[Resolution, ...] = tuple(Resolution)
     max_seconds: int = MAX_DURATION
@@ -89,7 +93,8 @@ class StepReport:
     """One command of denoising steps on one rank.
 
     `bytes_exchanged` went to other ranks; `peak_activation_bytes` is the largest sum of activations alive at one time,
-    measured on CUDA over these steps, on CPU in the batch's first step.
+    measured on CUDA over these steps, on CPU in the batch's first step. `cold_shapes` counts passes whose shape no clip
+    and no warm-up had run before.
     """
 
     first: int
@@ -97,6 +102,7 @@ class StepReport:
     seconds: float
     bytes_exchanged: int
     peak_activation_bytes: int
+    cold_shapes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

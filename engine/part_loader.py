@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from engine.arranged import arrange_linears
 from engine.checkpoint.names import Part, find_release
 from engine.chunked_mlp import chunk_mlps
 from engine.codecs.base import VideoEncoder
@@ -76,6 +77,7 @@ class PartLoader:
             base = Part.BASE if self._served.guided else Part.DISTILL
             part = base if item.stage is Stage.BASE else Part(item.name)
             model = load_model(size, find_release(self._folder).folder(part), device, item.format, shown, self._scaled)
+        arrange_linears(model)
         if self._chunked_mlp:
             chunk_mlps(model)
         return model

@@ -24,14 +24,15 @@ from engine.components import Components
 from engine.conditioning import Conditioner, MediaLimits
 from engine.decoding import ClipDecoding
 from engine.delivery import Delivery
-from engine.denoiser import ClipInput, Denoiser
+from engine.denoiser import Denoiser
 from engine.exchange import GroupLink, Link
 from engine.messages import ClipJob
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
-from engine.samplers.noise import NoiseSource
+from engine.warm_shapes import WarmShapes
+from engine.warm_up import compile_layers, run_shapes
 from engine.weights import wanted_format
-from hhray.errors import EngineFault, InvalidParameter
-from hhray.geometry import MAX_DURATION, LatentGrid, Resolution
+from hhray.errors import ConfigError, EngineFault, InvalidParameter
+from hhray.geometry import MAX_DURATION, ClipGeometry, Resolution
 from hhray.memory_parts import Stage
 from hhray.memory_plan import check_room
 from hhray.parallel_layout import ParallelLayout
@@ -40,7 +41,6 @@ from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
 
-WARM_UP_GRID = LatentGrid(2, 16, 16)  # mostly video, as clips are
 MAX_PIXELS = 50_000_000
 
 
@@ -50,7 +50,9 @@ class Pipeline:
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
     (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. Ranks share them in `layout`, or in the way
     that moves the fewest bytes; with `video_only_ranks`, those that hold video only have no other experts. `precision`
-    is what the transformers' linears are kept in: bf16, fp8, int8, or auto: the best that fits.
+    is what the transformers' linears are kept in: bf16, fp8, int8, or auto: the best that fits. With `compiled` layers
+    run compiled kernels, kept in `kernel_dir` for the next time if that is given; the shapes of the clips `warm_up` are
+    run by `to`.
     """
 
     def __init__(
@@ -68,6 +70,9 @@ class Pipeline:
         layout: ParallelLayout | None = None,
         video_only_ranks: bool = False,
         precision: str = "auto",
+        compiled: bool = False,
+        kernel_dir: Path | None = None,
+        warm_up: Sequence[ClipGeometry] = (),
     ) -> None:
         self.served, self.folder = served, folder
         self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
@@ -75,9 +80,17 @@ class Pipeline:
         self._reference_noise, self._layout, self._video_only = reference_noise, layout, video_only_ranks
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
         self._precision = wanted_format(precision)
+        self._compiled, self._kernel_dir, self._warm_up = compiled, kernel_dir, tuple(warm_up)
+        self.shapes = WarmShapes()
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
         self._conditioner: Conditioner | None = None
+        for geometry in self._warm_up:
+            if not self._offers(geometry):
+                raise ConfigError(
+                    f"warming up with {geometry.duration} seconds at {geometry.resolution}, which is not offered; "
+                    "offer the tier and the length, or leave the shape out"
+                )
 
     @classmethod
     def from_pretrained(
@@ -133,11 +146,10 @@ class Pipeline:
         self._components = components
         noise = self._reference_noise
         self._conditioner = Conditioner(components, self.served, self._limits, components.device, noise)
-        denoiser = self._denoiser(Stage.BASE)
-        text = components.text.encode("warming up").to(components.device)
-        draw = NoiseSource(0, components.device)
-        clip = ClipInput(WARM_UP_GRID, WARM_UP_GRID.decoded_frames, text, draw, negative_text=text)
-        denoiser.velocities(denoiser.start([clip]))
+        cache = compile_layers(components, self._kernel_dir, self._warm_up) if self._compiled else None
+        run_shapes(components, self._denoiser, self._warm_up, self.shapes)
+        if cache:
+            cache.seal()
         if components.device.type == "cuda":
             measure_served(self.served, self._tiers, self._max_seconds, rank, world_size, components.device)
         return self
@@ -214,7 +226,7 @@ class Pipeline:
             self._check_offer(job)
         conditioner = self._conditioned
         passes = self.served.passes(jobs[0].geometry)
-        return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser)
+        return ClipBatch([conditioner.prepare(job, passes) for job in jobs], passes, self._denoiser, self.shapes)
 
     @torch.inference_mode()
     def step(self, batch: ClipBatch) -> None:
@@ -247,12 +259,15 @@ class Pipeline:
 
     def _check_offer(self, job: ClipJob) -> None:
         """The memory plan was made for what is offered and no more."""
-        offered = {Resolution.P256, *self._tiers}  # 256P is the base, which every plan holds
-        if job.geometry.resolution not in offered or job.duration > self._max_seconds:
+        if not self._offers(job.geometry):
             raise InvalidParameter(
                 f"this pipeline was planned for clips of at most {self._max_seconds} seconds at "
                 f"{', '.join(self._tiers)}; {job.duration} seconds at {job.resolution} were asked for"
             )
+
+    def _offers(self, geometry: ClipGeometry) -> bool:
+        offered = {Resolution.P256, *self._tiers}  # 256P is the base, which every plan holds
+        return geometry.resolution in offered and geometry.duration <= self._max_seconds
 
     def notice(self, job: ClipJob) -> str:
         """What is particular about a job's clip: a fallback, or a tier without super-resolution; empty if nothing."""

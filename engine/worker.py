@@ -11,6 +11,7 @@ second thread, so that a clip's file is waited for beside the next one's steps. 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,6 +60,9 @@ class RankWorker:
             layout=config.layout,
             video_only_ranks=config.video_only_ranks,
             precision=config.precision,
+            compiled=config.compiled,
+            kernel_dir=Path(config.kernel_dir) if config.kernel_dir else None,
+            warm_up=config.warm_up,
         )
         self._work: dict[str, HostedBatch] = {}
         threads = config.threads * config.world_size  # the whole gang's share of the cores
@@ -113,7 +117,9 @@ class RankWorker:
         work = self._found(batch_id)
         if self._config.rank not in work.block:
             return StepReport(first, count, 0.0, 0, 0)
-        return work.steps(first, count, self._device)
+        cold = self._pipeline.shapes.cold
+        report = work.steps(first, count, self._device)
+        return replace(report, cold_shapes=self._pipeline.shapes.cold - cold)
 
     @torch.inference_mode()
     def move(self, batch_id: str, block: Block, layout: ParallelLayout | None = None) -> MoveReport:

@@ -44,9 +44,17 @@ RUNNING_GPU_SECONDS = Metric("hhray_running_gpu_seconds", "gauge", "Estimated GP
 ENGINES = Metric("hhray_engines", "gauge", "Engines with a fresh heartbeat.", ("state",))
 BUILD_INFO = Metric("hhray_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "preset"))
 
+COLD_SHAPES = Metric(
+    "hhray_cold_shapes",
+    "counter",
+    "Passes whose shape neither a clip nor the warm-up had run before on that engine's gang.",
+    ("engine",),
+)
+
 HISTOGRAMS = (CLIP_SECONDS, STAGE_SECONDS)
 GAUGES = (QUEUE_DEPTH, QUEUED_GPU_SECONDS, RUNNING_CLIPS, RUNNING_GPU_SECONDS, ENGINES, BUILD_INFO)
-ALL = HISTOGRAMS + GAUGES
+COUNTERS = (COLD_SHAPES,)
+ALL = HISTOGRAMS + GAUGES + COUNTERS
 
 
 @dataclass(frozen=True, slots=True)

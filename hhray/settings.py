@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hhray.cost import CostModel
 from hhray.errors import ConfigError
-from hhray.geometry import MAX_DURATION, MIN_DURATION, Resolution
+from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
 from hhray.model_size import EMBEDDED
 from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import DEFAULT_LADDER, ServedModel
@@ -53,6 +53,18 @@ class LayoutSettings(_Group):
     halo: bool = Field(
         default=True, description="In layers that see near frames only, fetch these only, not the keys of all frames."
     )
+
+
+class WarmUpShape(_Group):
+    """A clip whose shapes are run once while an engine loads."""
+
+    resolution: Resolution = Field(description="Tier, such as 720P.")
+    ratio: Ratio = Field(default=Ratio.R16_9, description="Picture ratio, in quotes: YAML reads a bare 16:9 as 969.")
+    duration: int = Field(default=5, ge=MIN_DURATION, le=MAX_DURATION, description="Length in seconds.")
+
+    @property
+    def geometry(self) -> ClipGeometry:
+        return ClipGeometry(self.resolution, self.ratio, self.duration)
 
 
 class EngineSettings(_Group):
@@ -122,6 +134,20 @@ class EngineSettings(_Group):
     max_batch_tokens: int = Field(
         default=8192, ge=1, description="Most tokens of a packed batch; a clip above runs alone."
     )
+    compiled: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Compile what stands between a layer's matrix products: auto: on GPUs, where that takes a minute "
+        "of the first start; on: on CPUs too, which need a C++ compiler. Where it fails, the log says why.",
+    )
+    kernel_dir: str = Field(
+        default="",
+        description="Folder of compiled kernels, kept between starts; empty: <data_dir>/kernels. What lies there is "
+        "run as code: it must be a directory of the server's user with mode 0700, and is made so.",
+    )
+    warm_up: tuple[WarmUpShape, ...] = Field(
+        default=(),
+        description="Clips whose shapes are run once while an engine loads, so that the first client does not wait.",
+    )
     command_seconds: float = Field(default=0.25, gt=0, description="Longest run of short steps in one command.")
     watchdog_multiple: float = Field(
         default=20.0, gt=1, description="A phase is aborted after this multiple of its prediction."
@@ -161,6 +187,11 @@ class EngineSettings(_Group):
         """The layout that is set; None: whatever moves the fewest bytes."""
         layout = self.layout
         return ParallelLayout(layout.ulysses, layout.gather, layout.halo) if layout.ulysses else None
+
+    @property
+    def compiles(self) -> bool:
+        """Whether layers are to be compiled."""
+        return self.compiled == "on" or (self.compiled == "auto" and self.device == "cuda")
 
     @property
     def model_name(self) -> str:
@@ -298,6 +329,11 @@ class Settings(BaseSettings):
     def scratch_dir(self) -> Path:
         """Where ranks write clips before they are published; on the engine's own machine."""
         return self.home / "scratch"
+
+    @property
+    def kernel_dir(self) -> Path:
+        """Where ranks keep compiled kernels; on the engine's own machine."""
+        return Path(self.engine.kernel_dir) if self.engine.kernel_dir else self.home / "kernels"
 
     def cost_model(self, served: ServedModel) -> CostModel:
         """The cost model of what is served."""

@@ -16,12 +16,12 @@ import torch
 
 from engine.bench.arguments import checked, command_line, parser
 from engine.bench.dry import dry_facts
-from engine.bench.machine import device_name
 from engine.bench.measure import measure
 from engine.bench.plots import scaling_plot, stages_plot
 from engine.bench.report import head, measured_facts
 from engine.bench.tables import print_dry, print_measured
 from engine.bench.workload import workload
+from engine.hardware import device_name
 from hhray.console import result_console
 from hhray.errors import ConfigError, HhrayError
 

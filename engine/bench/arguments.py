@@ -12,19 +12,24 @@ from pathlib import Path
 from hhray.errors import ConfigError
 from hhray.geometry import DURATIONS, PATCH, SPATIAL_STRIDE, Resolution, Size
 from hhray.memory_plan import is_small
-from hhray.model_size import PRESETS, preset
+from hhray.model_size import PRESETS, ModelSize
 
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 UNIT = SPATIAL_STRIDE * PATCH
 STEPS = 3
 TEXT_TOKENS = 320  # of a typical prompt; the length the published timings were made with is not known
+# For comparisons on a CPU: the full network's kinds of layers and proportions, as wide as a CPU multiplies well.
+MEDIUM = ModelSize("medium", 12, 2, 512, 8, 2, 64, 512)
+NETWORKS = {**PRESETS, MEDIUM.name: MEDIUM}
 LINK_GB_PER_SECOND = 450.0  # NVLink 4 of an H100 or H200, one direction
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is to be measured. `size`, WIDTHxHEIGHT, takes the place of `tier` unless empty; `link_gb_per_second` (10^9
-    bytes, one direction) is the projection's; `device` is cpu or cuda."""
+    bytes, one direction) is the projection's; `device` is cpu or cuda. With `compiled` the engine's compiled way is
+    measured, beside the plain one, and its kernels are kept in the folder `kernels` unless that is empty; `dtype`, fp32
+    or bf16, takes the place of the network's own."""
 
     preset: str
     tier: Resolution
@@ -35,6 +40,13 @@ class Options:
     device: str
     ranks: int
     link_gb_per_second: float
+    compiled: bool = True
+    kernels: str = ""
+    dtype: str = ""
+
+    @property
+    def network(self) -> ModelSize:
+        return NETWORKS[self.preset]
 
     @property
     def pixels(self) -> Size | None:
@@ -49,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         description="Measure the engine's stages with random weights: seconds, TFLOP/s, memory, bytes exchanged.",
     )
     add = made.add_argument
-    add("--preset", default="tiny", choices=sorted(PRESETS), help="network (default: %(default)s)")
+    add("--preset", default="tiny", choices=sorted(NETWORKS), help="network (default: %(default)s)")
     which = made.add_mutually_exclusive_group()
     tiers = [tier.value for tier in Resolution]
     which.add_argument("--tier", default="256P", choices=tiers, help="16:9 clip of this tier (default: %(default)s)")
@@ -61,7 +73,10 @@ def parser() -> argparse.ArgumentParser:
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
     link = f"of the projection, one direction (default: {LINK_GB_PER_SECOND:g}, NVLink 4)"
     add("--link-gbs", type=float, default=LINK_GB_PER_SECOND, metavar="GB/S", help=link)
-    add("--against", choices=["plain"], help="compare the engine's step with the plain path of the same network")
+    against = "measure the compiled way, and its ratio to the plain one (default: plain), or the plain one alone"
+    add("--against", default="plain", choices=["plain", "none"], help=against)
+    add("--dtype", default="", choices=["fp32", "bf16"], help="of the products (default: the network's own)")
+    add("--kernels", default="", metavar="FOLDER", help="keep compiled kernels here, for the next run")
     add("--dry", action="store_true", help="count FLOPs, bytes and memory; build no network, compute nothing")
     add("--json", action="store_true", help="print one JSON object")
     add("--to", type=Path, metavar="FOLDER", help="keep the JSON and the plots (PNG) here")
@@ -77,11 +92,6 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
     _check_numbers(arguments)
     if arguments.size:
         _check_size(arguments.size)
-    if arguments.against:
-        raise ConfigError(
-            f"--against {arguments.against}: the engine's step is the {arguments.against} path, there is no other to "
-            "compare it with; leave the option out"
-        )
     return Options(
         preset=arguments.preset,
         tier=Resolution(arguments.tier),
@@ -92,6 +102,9 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
         device=_device(arguments, cuda_devices),
         ranks=arguments.ranks,
         link_gb_per_second=arguments.link_gbs,
+        compiled=arguments.against == "plain",
+        kernels=arguments.kernels,
+        dtype=arguments.dtype,
     )
 
 
@@ -129,7 +142,7 @@ def _device(arguments: argparse.Namespace, cuda_devices: int) -> str:
             f"{arguments.ranks} rank(s) on cuda need as many GPUs, and there are {cuda_devices} here; use --device cpu "
             "or fewer --ranks, or --dry, which computes nothing"
         )
-    if device == "cpu" and arguments.device == "auto" and not is_small(preset(arguments.preset)):
+    if device == "cpu" and arguments.device == "auto" and not is_small(NETWORKS[arguments.preset]):
         raise ConfigError(
             f"there is no GPU here, and a CPU takes hours for the {arguments.preset} network; count without computing "
             "by --dry, or ask for it by --device cpu"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -15,6 +15,7 @@ from engine.bench.device import KernelWatch, begin_peak, peak_of, synchronise
 from engine.bench.figures import StageFigures
 from engine.bench.flops import step_flops
 from engine.bench.networks import SEED, num_bytes
+from engine.bench.profiling import seconds_by_kind
 from engine.bench.workload import Workload, pixels
 from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.model.dit import AudioVideoTransformer
@@ -37,36 +38,64 @@ class Rank:
 
 
 def measure_pass(
-    network: AudioVideoTransformer, work: Workload, one: Pass, rank: Rank, steps: int, on_step: OnStep
-) -> StageFigures:
-    """Time steps of a pass, after one that warms up and is looked at. All ranks must call this at the same time.
+    networks: Sequence[AudioVideoTransformer], work: Workload, one: Pass, rank: Rank, steps: int, on_step: OnStep
+) -> tuple[StageFigures, ...]:
+    """Time steps of a pass with each of some networks, which take turns. All ranks must call this at the same time.
+
+    Before come a step of the first that is looked at, operator by operator and without compiled kernels, and one of
+    each that warms it up and tells its peak on a GPU. On a CPU the memory of all is that of the first step. A profiled
+    step of each comes last.
 
     Args:
+        networks: of one size, with the same weights.
         steps: to be timed; a clip that ends before is begun anew, outside the timed steps.
-        on_step: called after every step.
+        on_step: called after every step, `num_steps` times in all.
+
+    Returns:
+        Figures of each network.
     """
-    sampler, style = stage_sampler(one.stage, work.served), stage_style(one.stage)
-    denoiser = Denoiser(network, sampler, rank.rank, rank.world_size, style, work.rule(one))
     consider_compiled_attention()
     measure_layers(work.stream(one), work.size, rank.rank, rank.world_size, rank.device, work.rule(one))
-    activation_bytes, kernels = _watched_step(denoiser, clip_input(work, one, rank.device))
+    clips = [_TimedClip(network, work, one, rank) for network in networks]
+    activation_bytes, kernels = _watched_step(clips[0].denoiser, clip_input(work, one, rank.device))
     on_step()
-    begin_peak(rank.device)
-    seconds, bytes_sent = _timed_steps(denoiser, work, one, rank.device, steps, on_step)
-    peak_bytes = peak_of(rank.device, num_bytes(network) + activation_bytes)
+    peaks = []
+    for clip in clips:
+        begin_peak(rank.device)
+        clip.step()
+        counted = sum(num_bytes(network) for network in networks) + activation_bytes
+        others = sum(num_bytes(network) for network in networks if network is not clip.denoiser.model)
+        peaks.append(peak_of(rank.device, counted) - others)
+        on_step()
+    seconds: list[list[float]] = [[] for _ in networks]
+    for _ in range(steps):
+        for clip, each in zip(clips, seconds, strict=True):
+            each.append(clip.step())
+            on_step()
+    profiles = []
+    for clip in clips:
+        profiles.append(seconds_by_kind(clip.step, rank.device))
+        on_step()
     stream = work.stream(one)
-    return StageFigures(
+    common = StageFigures(
         stage=one.stage.value,
         size=str(pixels(one.grid)),
         tokens=stream.num_tokens,
         steps=one.num_steps,
-        seconds=seconds,
+        seconds=(),
         flops=asdict(step_flops(work.size, stream, work.rule(one))),
-        bytes_sent=bytes_sent,
-        peak_bytes=peak_bytes,
+        bytes_sent=clips[0].bytes_sent,
+        peak_bytes=0,
         kernels=kernels,
         device=rank.device.type,
     )
+    found = zip(seconds, peaks, profiles, strict=True)
+    return tuple(replace(common, seconds=tuple(each), peak_bytes=peak, profile=one) for each, peak, one in found)
+
+
+def num_steps(steps: int, networks: int) -> int:
+    """How often `measure_pass` reports a step."""
+    return 1 + networks * (2 + steps)
 
 
 def clip_input(work: Workload, one: Pass, device: torch.device) -> ClipInput:
@@ -81,28 +110,33 @@ def _watched_step(denoiser: Denoiser, clip: ClipInput) -> tuple[int, tuple[str, 
     """The most bytes of activations at one time, and the attention kernels, of a clip's first step."""
     with torch.no_grad():  # not inference mode: see KernelWatch
         batch = denoiser.start([clip])
-        known = [*denoiser.model.state_dict().values(), *batch.inputs]
+        known = [*denoiser.model.parameters(), *denoiser.model.buffers(), *batch.inputs]
         with ActivationMeter(known) as meter, KernelWatch() as watch:
             denoiser.step(batch, 0)
     return meter.peak_bytes, watch.kernels
 
 
-@torch.inference_mode()
-def _timed_steps(
-    denoiser: Denoiser, work: Workload, one: Pass, device: torch.device, steps: int, on_step: OnStep
-) -> tuple[tuple[float, ...], int]:
-    """Seconds of each step, and the bytes this rank sent in one of them."""
-    batch: Batch | None = None
-    seconds = []
-    for _ in range(steps):
-        if batch is None or batch.next_step == one.num_steps:
-            batch = denoiser.start([clip_input(work, one, device)])
+class _TimedClip:
+    """A clip that a network denoises step by step, over and over. `bytes_sent` are those of the last step."""
+
+    def __init__(self, network: AudioVideoTransformer, work: Workload, one: Pass, rank: Rank) -> None:
+        sampler, style = stage_sampler(one.stage, work.served), stage_style(one.stage)
+        self.denoiser = Denoiser(network, sampler, rank.rank, rank.world_size, style, work.rule(one))
+        self._work, self._pass, self._device = work, one, rank.device
+        self._batch: Batch | None = None
+        self.bytes_sent = 0
+
+    @torch.inference_mode()
+    def step(self) -> float:
+        """Seconds of the next step."""
+        batch = self._batch
+        if batch is None or batch.next_step == self._pass.num_steps:
+            batch = self._batch = self.denoiser.start([clip_input(self._work, self._pass, self._device)])
         sent = batch.bytes_sent
-        synchronise(device)
+        synchronise(self._device)
         began = time.perf_counter()
-        denoiser.step(batch, batch.next_step)
-        synchronise(device)
-        seconds.append(time.perf_counter() - began)
-        sent = batch.bytes_sent - sent
-        on_step()
-    return tuple(seconds), sent
+        self.denoiser.step(batch, batch.next_step)
+        synchronise(self._device)
+        seconds = time.perf_counter() - began
+        self.bytes_sent = batch.bytes_sent - sent
+        return seconds

@@ -9,8 +9,9 @@ from engine.bench.arguments import Options
 from engine.bench.decoding import VIDEO_DECODE, turbo_flops
 from engine.bench.flops import step_flops
 from engine.bench.projection import WORLD_SIZES, PassCost
+from engine.bench.ways import network_dtype
 from engine.bench.workload import Workload, pixels
-from engine.weights import build_meta_model, compute_dtype
+from engine.weights import build_meta_model
 from hhray.memory_plan import is_small, shared_activation_bytes
 from hhray.served_model import Pass
 
@@ -38,7 +39,7 @@ def dry_facts(options: Options, work: Workload) -> dict[str, Any]:
 
 def _pass_facts(options: Options, work: Workload, one: Pass) -> dict[str, Any]:
     stream, size = work.stream(one), work.size
-    cost = PassCost(one.stage.value, one.num_steps, 0.0, stream, size, compute_dtype(size).itemsize, work.rule(one))
+    cost = PassCost(one.stage.value, one.num_steps, 0.0, stream, size, network_dtype(options).itemsize, work.rule(one))
     flops = step_flops(size, stream, work.rule(one))
     link = options.link_gb_per_second * 1e9
     by_devices = []

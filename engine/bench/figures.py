@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ class StageFigures:
         peak_bytes: on the rank's device, weights included; of the rank that needs most.
         kernels: attention operators that ran, or the decoder's name.
         device: cpu or cuda.
+        profile: seconds of one step on the rank, by kind of operator; empty of a decoder.
     """
 
     stage: str
@@ -37,6 +38,7 @@ class StageFigures:
     peak_bytes: int
     kernels: tuple[str, ...]
     device: str
+    profile: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
@@ -76,6 +78,7 @@ class StageFigures:
             "bytes_exchanged_per_step": self.bytes_sent,
             "kernels": list(self.kernels),
             "device": self.device,
+            "profiled_seconds": self.profile,
         }
 
 

@@ -8,26 +8,31 @@ import torch
 
 from engine.bench.arguments import Options
 from engine.bench.decoding import AUDIO_DECODE, VIDEO_DECODE, audio_shape, measure_decoder, video_shape
-from engine.bench.denoising import Rank, measure_pass
+from engine.bench.denoising import Rank, measure_pass, num_steps
 from engine.bench.device import rank_device, release
 from engine.bench.figures import StageFigures
 from engine.bench.gang import measure_on_ranks
-from engine.bench.networks import audio_decoder, num_bytes, random_transformer, video_decoder
+from engine.bench.networks import audio_decoder, num_bytes, video_decoder
 from engine.bench.peak import GemmPeak, gemm_peak
 from engine.bench.progress import Told
+from engine.bench.ways import Ways, network_dtype, ways
 from engine.bench.workload import Workload, pixels
-from engine.weights import compute_dtype
+from engine.weights import build_meta_model
 from hhray.errors import ConfigError
 from hhray.geometry import AUDIO_LATENTS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a run. `alone` are the passes on one rank, `shared` those on several, if that was asked for;
-    `notes` say what was left out."""
+    """What came of a run. `alone` are the passes on one rank, `plain` the same of the plain network, if that was
+    asked for, step by step in turns, and `shared` those on several ranks, likewise. `compile_seconds` were spent before
+    all that, and `problem` says why nothing was compiled; `notes` say what was left out."""
 
     peak: GemmPeak
     alone: tuple[StageFigures, ...]
+    plain: tuple[StageFigures, ...]
+    compile_seconds: float
+    problem: str
     shared: tuple[StageFigures, ...]
     decoders: tuple[StageFigures, ...]
     weight_bytes: int
@@ -42,22 +47,40 @@ def measure(options: Options, work: Workload) -> Measured:
         EngineFault: a rank failed.
     """
     device = rank_device(options.device, 0)
-    dtype = compute_dtype(work.size)
     threads = torch.get_num_threads()
     with Told() as told:
-        peak = _peak(told, device, dtype)
-        network = random_transformer(work.size, device)
-        weight_bytes, parameters = num_bytes(network), sum(one.numel() for one in network.parameters())
-        steps, rank = options.steps, Rank(0, 1, device)
-        alone = [
-            measure_pass(network, work, one, rank, steps, told.stage(str(one.stage), steps + 1)) for one in work.passes
+        peak = _peak(told, device, network_dtype(options))
+        by = _ways(told, options, device)
+        weight_bytes = num_bytes(by.networks[0])
+        steps, rank, shown = options.steps, Rank(0, 1, device), num_steps(options.steps, len(by.networks))
+        passes = [
+            measure_pass(by.networks, work, one, rank, steps, told.stage(str(one.stage), shown)) for one in work.passes
         ]
-        del network
+        compile_seconds, problem = by.compile_seconds, by.problem
+        del by
         release(device)
         decoders, notes = _decoders(told, work, device, steps)
     release(device)  # the first of several ranks needs the room
     shared = measure_on_ranks(options, max(1, threads // options.ranks)) if options.ranks > 1 else []
-    return Measured(peak, tuple(alone), tuple(shared), tuple(decoders), weight_bytes, parameters, (*work.notes, *notes))
+    return Measured(
+        peak=peak,
+        alone=tuple(one[0] for one in passes),
+        plain=tuple(one[1] for one in passes if len(one) > 1),
+        compile_seconds=compile_seconds,
+        problem=problem,
+        shared=tuple(shared),
+        decoders=tuple(decoders),
+        weight_bytes=weight_bytes,
+        parameters=sum(weight.numel() for weight in build_meta_model(work.size).parameters()),
+        notes=(*work.notes, *notes),
+    )
+
+
+def _ways(told: Told, options: Options, device: torch.device) -> Ways:
+    built = told.stage("building and compiling", 1)
+    made = ways(options, device, compared=True)
+    built()
+    return made
 
 
 def _peak(told: Told, device: torch.device, dtype: torch.dtype) -> GemmPeak:

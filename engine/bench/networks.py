@@ -20,7 +20,7 @@ from engine.codecs.turbo import TurboConfig, TurboDecoder, TurboVideoCodec
 from engine.embedded import WEIGHTS
 from engine.embedded.release_codecs import load_sprite_codec
 from engine.model.dit import AudioVideoTransformer, RotaryBands
-from engine.weights import build_meta_model, compute_dtype
+from engine.weights import compute_dtype
 from hhray.memory_plan import is_small
 from hhray.model_size import EMBEDDED, ModelSize
 
@@ -38,12 +38,16 @@ class Decoder:
     weight_bytes: int
 
 
-def random_transformer(size: ModelSize, device: torch.device) -> AudioVideoTransformer:
-    """The network in its compute dtype, frozen; the same weights on every rank of a kind of device.
+def random_transformer(
+    size: ModelSize, device: torch.device, dtype: torch.dtype | None = None
+) -> AudioVideoTransformer:
+    """The network in `dtype` (None: its own), frozen; the same weights on every rank of a kind of device.
 
     Unlike engine.weights.build_model it draws on the device, so that 15 billion weights take seconds.
     """
-    model = build_meta_model(size).to_empty(device=device)
+    with torch.device("meta"):
+        model = AudioVideoTransformer(size, dtype or compute_dtype(size)).eval().requires_grad_(False)
+    model = model.to_empty(device=device)
     generator = torch.Generator(device).manual_seed(SEED)
     with torch.no_grad():
         for weight in model.parameters():

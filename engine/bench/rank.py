@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from engine.bench.arguments import Options
-from engine.bench.denoising import Rank, measure_pass
+from engine.bench.denoising import Rank, measure_pass, num_steps
 from engine.bench.device import rank_device
 from engine.bench.figures import StageFigures
-from engine.bench.networks import random_transformer
 from engine.bench.progress import Told
+from engine.bench.ways import ways
 from engine.bench.workload import workload
 from engine.rendezvous import Rendezvous
 from hhray.errors import EngineFault, HhrayError
@@ -49,7 +49,7 @@ def _measure(folder: Path, rank: int) -> list[StageFigures]:
     torch.set_num_threads(order["threads"])
     device = rank_device(options.device, rank)
     work = workload(options)
-    network = random_transformer(work.size, device)
+    networks = ways(options, device, compared=False).networks
     rendezvous = Rendezvous(rank, options.ranks, device)
     place = Rank(rank, options.ranks, device)
     try:
@@ -57,13 +57,13 @@ def _measure(folder: Path, rank: int) -> list[StageFigures]:
         with Told(shown=rank == 0) as told:
             return [
                 measure_pass(
-                    network,
+                    networks,
                     work,
                     one,
                     place,
                     options.steps,
-                    told.stage(f"{one.stage} on {options.ranks} ranks", options.steps + 1),
-                )
+                    told.stage(f"{one.stage} on {options.ranks} ranks", num_steps(options.steps, 1)),
+                )[0]
                 for one in work.passes
             ]
     finally:

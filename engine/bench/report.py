@@ -15,8 +15,8 @@ from engine.bench.figures import StageFigures
 from engine.bench.machine import machine_facts
 from engine.bench.measure import Measured
 from engine.bench.projection import PassCost, assumptions, project
+from engine.bench.ways import network_dtype
 from engine.bench.workload import Workload, pixels
-from engine.weights import compute_dtype
 
 BUSY = 0.5  # of load average beyond our own threads
 
@@ -30,7 +30,7 @@ def head(options: Options, work: Workload, command: str) -> dict[str, Any]:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine_facts(device),
         "preset": work.size.name,
-        "dtype": str(compute_dtype(work.size)).removeprefix("torch."),
+        "dtype": str(network_dtype(options)).removeprefix("torch."),
         "clip": {
             "size": str(pixels(work.decoded)),
             "duration": options.duration,
@@ -61,6 +61,7 @@ def measured_facts(options: Options, work: Workload, found: Measured, device: st
         "stages": rows,
         "stages_on_one_rank": [one.row(found.peak, 1) for one in found.alone] if found.shared else [],
         "ratio": _ratio(found, options.ranks),
+        "against_plain": _against_plain(found) if options.compiled else None,
         "projection": _projection(options, work, found, device),
         "notes": [*found.notes, *_doubts(options)],
     }
@@ -70,6 +71,8 @@ def _doubts(options: Options) -> Iterator[str]:
     """What makes the figures of a CPU worse than they look."""
     if options.device != "cpu":
         return
+    if options.compiled:
+        yield "memory is that of a plain step: nobody counts what compiled kernels take on a CPU"
     load, threads = os.getloadavg()[0], torch.get_num_threads()
     if options.ranks > threads:
         yield f"{options.ranks} ranks of one thread each were compared with one rank and a peak of {threads} thread(s)"
@@ -86,9 +89,22 @@ def _ratio(found: Measured, ranks: int) -> dict[str, Any] | None:
     return {"of": f"{ranks} ranks to 1 rank", "by_stage": by_stage}
 
 
+def _against_plain(found: Measured) -> dict[str, Any]:
+    """How many times faster the engine's compiled step is than the plain one of the same weights, in turns."""
+    pairs = list(zip(found.alone, found.plain, strict=False))
+    return {
+        "of": "plain to compiled",
+        "by_stage": {one.stage: other.seconds_per_step / one.seconds_per_step for one, other in pairs},
+        "plain_seconds_each": {other.stage: list(other.seconds) for _, other in pairs},
+        "plain_profiled_seconds": {other.stage: other.profile for _, other in pairs},
+        "compile_seconds": found.compile_seconds,
+        "problem": found.problem,
+    }
+
+
 def _projection(options: Options, work: Workload, found: Measured, device: str) -> dict[str, Any]:
     link = options.link_gb_per_second * 1e9
-    element_bytes = compute_dtype(work.size).itemsize
+    element_bytes = network_dtype(options).itemsize
     costs = [
         PassCost(
             figures.stage,

@@ -34,6 +34,15 @@ def print_measured(console: Console, facts: dict[str, Any]) -> None:
     if ratio := facts["ratio"]:
         by_stage = ", ".join(f"{name} {value:.2f}" for name, value in ratio["by_stage"].items())
         _say(console, f"times faster, {ratio['of']}: {by_stage}")
+    if against := facts["against_plain"]:
+        by_stage = ", ".join(f"{name} {value:.2f}" for name, value in against["by_stage"].items())
+        missing = f"nothing was compiled: {against['problem']}"
+        _say(console, f"times faster, {against['of']}: {by_stage}" if by_stage else missing)
+        for stage, seconds in against["plain_profiled_seconds"].items():
+            _say(console, f"a plain step of {stage}: {_shares(seconds)}")
+    for row in stages:
+        if seconds := row["profiled_seconds"]:
+            _say(console, f"a step of {row['stage']}: {_shares(seconds)}")
     columns = ("devices", "s/clip", "compute", "link", "decode", "speedup")
     console.print(table(columns, [_projected_cells(row) for row in facts["projection"]["clips"]]))
     _say(console, "The projection (measured on one device) assumes:")
@@ -87,6 +96,11 @@ def _stage_cells(row: dict[str, Any]) -> list[str]:
         _bytes(row["bytes_exchanged_per_step"]),
         ", ".join(kernel.removeprefix("aten.") for kernel in row["kernels"]),
     ]
+
+
+def _shares(seconds: dict[str, float]) -> str:
+    whole = sum(seconds.values()) or 1.0
+    return ", ".join(f"{kind} {value / whole:.0%}" for kind, value in seconds.items() if value)
 
 
 def _projected_cells(row: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from engine.stages import local_rule
 from hhray.geometry import PIXELS, SPATIAL_STRIDE, ClipGeometry, LatentGrid, Ratio, Resolution, Size, nearest_ratio
 from hhray.memory_parts import Stage
 from hhray.memory_plan import is_small
-from hhray.model_size import EMBEDDED, EMBEDDED_SHARE, ModelSize, preset
+from hhray.model_size import EMBEDDED, EMBEDDED_SHARE, ModelSize
 from hhray.served_model import DEFAULT_LADDER, SUPER_RESOLUTION_STEPS, Pass, ServedModel
 
 
@@ -46,7 +46,7 @@ class Workload:
 
 def workload(options: Options) -> Workload:
     """The clip of these options: distilled weights, and super-resolution as the network's ladder has it."""
-    size = preset(options.preset)
+    size = options.network
     ladder = {} if is_small(size) else {tier: Stage(name) for tier, name in DEFAULT_LADDER.items()}
     share = EMBEDDED_SHARE if size.name == EMBEDDED else Fraction(1)
     served = ServedModel(size, ladder=ladder, native_share=share)

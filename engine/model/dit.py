@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from engine.model.coordinates import rotate
 from engine.model.layers import ExpertLinear, ExpertNorm, gelu7, swiglu7
+from engine.model.pointwise import PLAIN
 from engine.model.stream import Modality, Run
 from hhray.model_size import AUDIO_CHANNELS, NUM_MODALITIES, PATCH_CHANNELS, ModelSize
 
@@ -35,17 +36,17 @@ class GatedAttention(nn.Module):
         self.k_norm = ExpertNorm(size.head_dim, experts)
         self.linear_proj = ExpertLinear(size.attention_width, size.hidden, experts, dtype)
         self.rotation = rotate
+        self.pointwise = PLAIN
 
     def forward(self, x: Tensor, runs: Sequence[Run], rotary: tuple[Tensor, Tensor], attention: Attention) -> Tensor:
         dtype = self.linear_qkv.weight.dtype
         widths = [self.heads * self.head_dim, self.kv_heads * self.head_dim, self.kv_heads * self.head_dim, self.heads]
-        fused = self.linear_qkv(self.pre_norm(x, runs).to(dtype), runs)
-        q, k, v, gate = torch.split(fused, widths, dim=1)
-        q = self.q_norm(self._heads(q).float(), runs)
-        k = self.k_norm(self._heads(k).float(), runs)
-        mixed = attention(self.rotation(q, *rotary).to(dtype), self.rotation(k, *rotary).to(dtype), self._heads(v))
-        gated = (mixed.float() * torch.sigmoid(gate.float())[:, :, None]).to(dtype)
-        projected: Tensor = self.linear_proj(gated.flatten(1), runs)
+        fused = self.linear_qkv(self.pointwise.norm(x, self.pre_norm, runs, dtype), runs)
+        # a linear may have been padded: see engine.arranged
+        q, k, v, gate = torch.split(fused[:, : sum(widths)], widths, dim=1)
+        heads, norms = (self._heads(q), self._heads(k)), (self.q_norm, self.k_norm)
+        mixed = attention(*self.pointwise.heads(heads, norms, runs, rotary, self.rotation), self._heads(v))
+        projected: Tensor = self.linear_proj(self.pointwise.gate(mixed, gate), runs)
         return projected
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -59,14 +60,15 @@ class Mlp(nn.Module):
         super().__init__()
         width = size.swiglu_width if gated else size.gelu_width
         self.activation = swiglu7 if gated else gelu7
+        self.pointwise = PLAIN
         self.pre_norm = ExpertNorm(size.hidden, experts)
         self.up_gate_proj = ExpertLinear(size.hidden, 2 * width if gated else width, experts, dtype)
         self.down_proj = ExpertLinear(width, size.hidden, experts, dtype)
 
     def forward(self, x: Tensor, runs: Sequence[Run]) -> Tensor:
         dtype = self.up_gate_proj.weight.dtype
-        wide = self.activation(self.up_gate_proj(self.pre_norm(x, runs).to(dtype), runs))
-        down: Tensor = self.down_proj(wide.to(dtype), runs)
+        wide = self.up_gate_proj(self.pointwise.norm(x, self.pre_norm, runs, dtype), runs)
+        down: Tensor = self.down_proj(self.pointwise.activation(wide, self.activation), runs)
         return down
 
 

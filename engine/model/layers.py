@@ -106,5 +106,15 @@ def swiglu7(x: Tensor) -> Tensor:
     gate = min(even, 7), linear = clamp(odd, -7, 7); the result is gate sigmoid(1.702 gate) (linear + 1).
     """
     gate, linear = torch.unflatten(x.float(), 1, (-1, 2)).unbind(2)
+    return _swiglu7(gate, linear)
+
+
+def swiglu7_halves(x: Tensor) -> Tensor:
+    """`swiglu7` of channels in another order, [S, 2 m] -> [S, m]: first all gates, then all linear parts."""
+    gate, linear = x.float().chunk(2, dim=1)
+    return _swiglu7(gate, linear)
+
+
+def _swiglu7(gate: Tensor, linear: Tensor) -> Tensor:
     gate = gate.clamp(max=CLAMP)
     return gate * torch.sigmoid(SIGMOID_SLOPE * gate) * (linear.clamp(-CLAMP, CLAMP) + 1)

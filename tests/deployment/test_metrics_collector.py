@@ -86,6 +86,13 @@ def test_gauges_show_the_queue_the_running_clips_and_the_engines(store):
     assert values["hhray_engines"] == {(("state", "loading"),): 1, (("state", "warm"),): 2}
 
 
+def test_cold_shapes_are_counted_by_engine(store):
+    store.heartbeat(EngineRecord("e1", 2, "tiny", "ready", detail={"cold_shapes": 3}))
+    store.heartbeat(EngineRecord("e2", 2, "tiny", "starting"))
+    found = samples(families(store)["hhray_cold_shapes"], "hhray_cold_shapes_total")
+    assert found == {(("engine", "e1"),): 3, (("engine", "e2"),): 0}
+
+
 def test_a_store_that_does_not_answer_gives_no_half_figures(store):
     store.close()
     with pytest.raises(StoreUnavailable):

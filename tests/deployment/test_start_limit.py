@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployment.gang import start_seconds
+from deployment.gang import COMPILE_SECONDS, start_seconds, warm_up_seconds
 from hhray.geometry import Resolution
 from hhray.memory_parts import Stage
 from hhray.model_size import preset
@@ -16,6 +16,17 @@ def test_large_weights_are_given_the_time_to_be_read() -> None:
     assert start_seconds(120.0, ServedModel(preset("pico"))) == pytest.approx(120.0, abs=0.2)
     released = ServedModel(preset("15b"), ladder={Resolution.P720: Stage.SR_540P, Resolution.P1080: Stage.SR_1080P})
     assert start_seconds(120.0, released) == pytest.approx(120 + 3 * 612, rel=0.01)  # three networks of 61.2 GB
+
+
+def test_compiling_and_warming_up_are_given_time() -> None:
+    served = ServedModel(preset("tiny"))
+    plain = load_settings()
+    warm = load_settings(overrides={"engine": {"compiled": "on", "warm_up": [{"resolution": "256P", "duration": 4}]}})
+    (shape,) = warm.engine.warm_up
+    clip = sum(warm.cost_model(served).steps_seconds(shape.geometry, warm.engine.ranks, 1))
+    assert warm_up_seconds(plain, served) == 0
+    assert warm_up_seconds(warm, served) == pytest.approx(COMPILE_SECONDS + clip)
+    assert clip > 0
 
 
 def test_a_gpu_is_taken_for_faster_than_a_cpu_until_told() -> None:

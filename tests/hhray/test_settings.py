@@ -60,6 +60,31 @@ def test_a_bad_file_is_refused_with_field_and_file(config, text, expected):
     assert str(file) in caught.value.message
 
 
+def test_shapes_of_the_warm_up_are_read_and_survive_the_way_to_another_process(config, monkeypatch):
+    shapes = 'engine: {warm_up: [{resolution: 1080P, ratio: "9:16", duration: 15}, {resolution: 256P}]}'
+    settings = load_settings(config(shapes))
+    found = [(one.resolution, one.ratio, one.duration) for one in settings.engine.warm_up]
+    assert found == [("1080P", "9:16", 15), ("256P", "16:9", 5)]
+    assert Settings(**settings.to_args()) == settings
+    monkeypatch.setenv("HHRAY_ENGINE__WARM_UP", '[{"resolution": "720P"}]')
+    assert load_settings().engine.warm_up[0].geometry.resolution == "720P"
+    with pytest.raises(ConfigError, match=r"warm_up\.0\.ratio"):
+        load_settings(config("engine: {warm_up: [{resolution: 256P, ratio: 16:9}]}"))  # YAML reads 969
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ({}, False),
+        ({"device": "cuda"}, True),
+        ({"compiled": "on"}, True),
+        ({"device": "cuda", "compiled": "off"}, False),
+    ],
+)
+def test_layers_are_compiled_on_gpus_unless_told_otherwise(engine, expected):
+    assert load_settings(overrides={"engine": engine}).engine.compiles is expected
+
+
 def test_a_missing_file_is_refused_with_its_name(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_settings(tmp_path / "nowhere.yaml")

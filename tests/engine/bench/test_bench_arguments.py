@@ -27,7 +27,6 @@ def options(*argv, cuda_devices=0):
         (["--text-tokens", "1"], "--text-tokens 1: give 2 or more"),
         (["--link-gbs", "0"], "more than 0"),
         (["--link-gbs", "nan"], "more than 0"),
-        (["--against", "plain"], "there is no other"),
         (["--device", "cuda"], "there are 0 here"),
         (["--preset", "15b"], "--dry"),
     ],
@@ -47,6 +46,12 @@ def test_more_ranks_than_gpus_are_refused():
 def test_the_full_network_runs_on_a_cpu_only_when_that_is_asked_for():
     assert options("--preset", "15b", "--device", "cpu").device == "cpu"
     assert options("--preset", "15b", cuda_devices=1).device == "cuda"
+
+
+def test_the_compiled_way_is_measured_unless_the_plain_one_is_asked_for_alone():
+    assert options("--preset", "medium").compiled
+    assert options("--against", "plain").compiled
+    assert not options("--against", "none").compiled
 
 
 def test_the_command_ends_with_two_and_the_sentence_on_stderr(capsys):

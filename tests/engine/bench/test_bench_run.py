@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from statistics import median
 
 import pytest
@@ -14,16 +15,19 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from engine.bench import peak
+from engine.bench import peak, ways
 from engine.bench.__main__ import main
 from engine.bench.arguments import checked, parser
 from engine.bench.decoding import audio_shape, measure_decoder
-from engine.bench.denoising import Rank, measure_pass
+from engine.bench.denoising import Rank, measure_pass, num_steps
 from engine.bench.gang import wait
-from engine.bench.networks import Decoder, random_transformer
+from engine.bench.networks import Decoder, num_bytes, random_transformer
+from engine.bench.profiling import ATTENTION, PRODUCTS, REST, kind_of
 from engine.bench.tables import print_measured
 from engine.bench.workload import Workload, workload
+from engine.compiled import CompiledPointwise
 from engine.exchange import step_bytes
+from engine.kernel_cache import VARIABLE
 from hhray.errors import EngineFault
 from hhray.geometry import LatentGrid
 from hhray.memory_parts import Stage
@@ -31,6 +35,7 @@ from hhray.model_size import preset
 from hhray.served_model import Pass, ServedModel
 
 ARGV = ("--preset", "pico", "--size", "64x32", "--duration", "3", "--text-tokens", "5", "--steps", "2", "--ranks", "2")
+PLAIN = ("--against", "none")
 ALONE = Rank(0, 1, torch.device("cpu"))
 
 
@@ -42,13 +47,13 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
         patch.setitem(peak.SHAPES, "cpu", ((64, 64, 64), (128, 128, 128)))
         patch.setitem(peak.SECONDS_A_SHAPE, "cpu", 0.0)
-        assert main([*ARGV, "--device", "cpu", "--json", "--to", str(folder)]) == 0
+        assert main([*ARGV, *PLAIN, "--device", "cpu", "--json", "--to", str(folder)]) == 0
     return json.loads(out.getvalue().splitlines()[-1]), folder
 
 
 def test_the_json_says_what_was_measured_where_and_how(run):
     facts, _ = run
-    assert facts["command"] == " ".join(["python -m engine.bench", *ARGV, "--device cpu --json"])
+    assert facts["command"] == " ".join(["python -m engine.bench", *ARGV, *PLAIN, "--device cpu --json"])
     assert facts["machine"]["torch"] == torch.__version__
     assert facts["clip"] == {
         "size": "64x32", "duration": 3, "latent_frames": 20, "audio_latents": 77, "text_tokens": 5,
@@ -121,10 +126,46 @@ def test_super_resolution_with_local_layers_is_measured_like_the_base():
     work = Workload(served, (one,), 9, 4)
     assert work.rule(one)
     made = []
-    found = measure_pass(random_transformer(served.size, ALONE.device), work, one, ALONE, 6, lambda: made.append(1))
-    assert len(found.seconds) == 6  # more than a clip has: it begins anew
-    assert len(made) == 7
-    assert found.tokens == 20 + 9 + 4
+    networks = [random_transformer(served.size, ALONE.device)] * 2
+    first, second = measure_pass(networks, work, one, ALONE, 6, lambda: made.append(1))
+    assert len(first.seconds) == len(second.seconds) == 6  # more than a clip has: it begins anew
+    assert len(made) == num_steps(6, 2) == 1 + 2 + 12 + 2
+    assert first.tokens == 20 + 9 + 4
+    assert all(first.profile[kind] > 0 for kind in (PRODUCTS, ATTENTION, REST))
+    assert first.peak_bytes == second.peak_bytes > num_bytes(networks[0])
+
+
+def test_a_compiled_step_is_compared_with_a_plain_one_in_the_same_run(monkeypatch, capsys):
+    monkeypatch.setitem(peak.SHAPES, "cpu", ((64, 64, 64),))
+    monkeypatch.setitem(peak.SECONDS_A_SHAPE, "cpu", 0.0)
+    monkeypatch.setattr(ways, "CompiledPointwise", partial(CompiledPointwise, "eager"))  # needs no C++ compiler
+    monkeypatch.setenv(VARIABLE, "")  # put back at the end
+    assert main([*ARGV[:-2], "--device", "cpu", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    against, row = facts["against_plain"], facts["stages"][0]
+    assert against["problem"] == ""
+    assert against["compile_seconds"] > 0
+    plain = median(against["plain_seconds_each"]["base"])
+    assert against["by_stage"] == {"base": pytest.approx(plain / row["seconds_per_step"])}
+    print_measured(Console(file=(out := io.StringIO()), width=200), facts)
+    assert f"plain to compiled: base {against['by_stage']['base']:.2f}" in out.getvalue()
+
+
+def test_why_nothing_was_compiled_is_told(monkeypatch):
+    def backend(graph, inputs):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(ways, "CompiledPointwise", partial(CompiledPointwise, backend))
+    monkeypatch.setenv(VARIABLE, "")
+    options = checked(parser().parse_args(ARGV), 0)
+    made = ways.ways(options, ALONE.device, compared=True)
+    assert len(made.networks) == 1
+    assert "no C++ compiler" in made.problem
+
+
+def test_kernels_of_a_gpu_are_told_apart_by_their_names():
+    names = ["sm90_xmma_gemm_bf16", "triton_per_fused__to_copy_rms_norm_0", "fmha_cutlassF_bf16", "nccl:all_to_all"]
+    assert [kind_of(name) for name in names] == [PRODUCTS, REST, ATTENTION, "exchange"]
 
 
 def test_a_decoder_is_counted_once_and_timed_as_often_as_asked():
