@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class FlexKernel:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, biases: Biases) -> Tensor:
         """See attend_blocks."""
-        kernel: Callable[..., Tensor] = compiled_flex() if self.compiled else flex_attention
+        kernel = compiled_flex() if self.compiled else cast(Callable[..., Tensor], flex_attention)
         mask = tile_mask(tuple(seen_rows(biases, len(q), len(k))), len(q), len(k), q.device) if biases else None
         query, key, value = (heads_first(x) for x in (q, k, v))
         mixed: Tensor = kernel(query, key, value, block_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
