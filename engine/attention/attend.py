@@ -53,7 +53,7 @@ def pin_attention(pinned: bool = True) -> None:
 
 
 def consider_compiled_attention() -> None:
-    """Measure backends that must be compiled first, too. To be called before any other function here."""
+    """Measure backends that must be compiled first too, for the report; they never run. To be called first of all."""
     _CHOICE.compiled = True
 
 

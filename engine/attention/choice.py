@@ -66,7 +66,7 @@ class _Table:
 
 class BackendChoice:
     """The choice of one process. `pinned`: the preferred backend always, so that runs can be repeated bit by bit.
-    `compiled`, set before the first call: look at backends that must be compiled first, too.
+    `compiled`, set before the first call: measure backends that must be compiled first too, beside what runs.
 
     On a CPU it is always pinned: what a test or a user sees there must not depend on what else the machine does.
     """
@@ -93,17 +93,18 @@ class BackendChoice:
         A backend that fails, for want of memory say, is left out of the shape. Nothing happens where it is pinned.
         """
         table, shape = self._table(kind), work_shape(blocks)
-        if self.pinned or kind.device.type == "cpu" or shape in table.seconds or len(table.found.backends) < 2:
+        competing = (*table.found.backends, *table.found.measured)
+        if self.pinned or kind.device.type == "cpu" or shape in table.seconds or len(competing) == 1:
             return
         seconds = {}
-        for backend in table.found.backends:
+        for backend in competing:
             try:
                 q, k, v = kind.random(shape.queries, num_keys)
                 call = functools.partial(backend, q, k, v, biases_of(blocks, num_keys, kind.device))
                 seconds[backend.name] = self._clock(call, kind.device)
             except (RuntimeError, ValueError) as error:
                 logger.info("attention (%s, %s): no %s: %s", kind, shape, backend.name, str(error).partition("\n")[0])
-        if seconds:
+        if any(backend.name in seconds for backend in table.found.backends):
             table.seconds[shape] = seconds
             table.looked_up.clear()
 
@@ -113,7 +114,8 @@ class BackendChoice:
         for kind, table in self._tables.items():
             lines[str(kind)] = table.found.backends[0].name + (" (pinned)" if self.pinned else "")
             for shape, times in () if self.pinned else table.seconds.items():
-                ordered = sorted(times, key=lambda name: times[name])
+                chosen = table.fastest(shape).name
+                ordered = sorted(times, key=lambda name: (name != chosen, times[name]))
                 lines[f"{kind}, {shape}"] = ", ".join(f"{name} {1e3 * times[name]:.3g} ms" for name in ordered)
             lines |= {f"{kind}, not {name}": reason for name, reason in table.found.refused.items()}
         return lines

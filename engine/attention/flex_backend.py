@@ -1,7 +1,7 @@
 """FlexAttention (2412.05496): one kernel that torch's compiler writes, which skips tiles of pairs nobody asks for.
 
-It takes the place of one call for each bias and their merging by a mask over ranges. Compiling costs tens of seconds a
-shape, so only the benchmark looks at it; whether it ever wins has not been measured.
+It takes the place of one call for each bias and their merging by a mask over ranges. It must be compiled for a shape
+first, so only the benchmark measures it, beside what runs; whether it ever wins is not known yet.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class FlexKernel:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, biases: Biases) -> Tensor:
         """See attend_blocks."""
-        kernel = compiled_flex() if self.compiled else flex_attention
+        kernel = compiled_flex() if self.compiled else cast(Callable[..., Tensor], flex_attention)
         mask = tile_mask(tuple(seen_rows(biases, len(q), len(k))), len(q), len(k), q.device) if biases else None
         query, key, value = (heads_first(x) for x in (q, k, v))
         mixed: Tensor = kernel(query, key, value, block_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
@@ -57,9 +58,13 @@ def tile_mask(seen: Seen, num_queries: int, num_keys: int, device: torch.device)
             _overlaps(list(keys), num_keys) for keys in zip(*(parts for _, parts in seen), strict=True)
         )
         full = pairs == TILE * TILE
-        lists = (*_tile_list((pairs > 0) & ~full), *_tile_list(full))
+        num_partial, partial = _tile_list((pairs > 0) & ~full)
+        num_full, whole = _tile_list(full)
         return BlockMask.from_kv_blocks(
-            *(each.to(device) for each in lists),
+            num_partial.to(device),
+            partial.to(device),
+            num_full.to(device),
+            whole.to(device),
             BLOCK_SIZE=TILE,
             mask_mod=_rule(seen, device),
             seq_lengths=(num_queries, num_keys),

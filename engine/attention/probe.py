@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,33 +68,42 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Backends that are right here, the preferred first, and why others are not."""
+    """Backends that are right here, the preferred first, and why others are not; `measured` compete but never run."""
 
     backends: tuple[Backend, ...]
     refused: dict[str, str]
+    measured: tuple[Backend, ...] = ()
 
 
 def find_backends(kind: HeadKind, compiled: bool = False) -> Found:
-    """Look at every backend for heads of this kind, with `compiled` also at those that must be compiled first.
+    """Look at every backend for heads of this kind; `compiled`: at those that must be compiled first, too.
 
     On a CPU there is nothing to probe: both are tested. On CUDA no more than `JoinedKeys` is taken on trust; every
     other kernel must agree with a masked softmax in float64. No kernel for CUDA has run where this was written.
     """
     if kind.device.type != "cuda":
         return Found((JoinedKeys(), MergedParts("torch flash, parts merged", flash_cpu)), {})
-    right: dict[str, Backend] = {}
     refused: dict[str, str] = {}
-    for backend in _cuda_candidates(refused, compiled):
-        if backend.name not in right:
-            problem = fault(backend, kind)
-            if problem:
-                refused[backend.name] = problem
-                continue
-            right[backend.name] = backend
-            refused.pop(backend.name, None)
+    backends = _right(_cuda_candidates(refused), kind, refused)
+    measured = _right(_compiled_candidates(), kind, refused) if compiled else ()
     for name, reason in refused.items():
         logger.info("attention (%s): no %s: %s", kind, name, reason)
-    return Found((*right.values(), JoinedKeys()), refused)
+    return Found((*backends, JoinedKeys()), refused, measured)
+
+
+def _right(candidates: Iterable[Backend], kind: HeadKind, refused: dict[str, str]) -> tuple[Backend, ...]:
+    """Those without fault, one of a name; the others are put into `refused`."""
+    right: dict[str, Backend] = {}
+    for backend in candidates:
+        if backend.name in right:
+            continue
+        problem = fault(backend, kind)
+        if problem:
+            refused[backend.name] = problem
+        else:
+            right[backend.name] = backend
+            refused.pop(backend.name, None)
+    return tuple(right.values())
 
 
 def fault(backend: Backend, kind: HeadKind) -> str:
@@ -123,7 +133,7 @@ def masked_softmax(q: Tensor, k: Tensor, v: Tensor, blocks: tuple[QueryBlock, ..
     return torch.einsum("hqk,khd->qhd", scores.masked_fill(hidden, float("-inf")).softmax(2), value)
 
 
-def _cuda_candidates(refused: dict[str, str], compiled: bool) -> list[Backend]:
+def _cuda_candidates(refused: dict[str, str]) -> list[Backend]:
     candidates: list[Backend] = []
     try:
         candidates += xformers_kernels()
@@ -131,9 +141,10 @@ def _cuda_candidates(refused: dict[str, str], compiled: bool) -> list[Backend]:
             refused["xformers"] = "it has neither FlashAttention-3 nor -2 here"
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         refused["xformers"] = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-    candidates += [MergedParts("torch cudnn", cudnn), MergedParts("torch flash", flash_cuda)]
-    if compiled:
-        from engine.attention.flex_backend import FlexKernel  # noqa: PLC0415 - it imports torch's compiler
+    return [*candidates, MergedParts("torch cudnn", cudnn), MergedParts("torch flash", flash_cuda)]
 
-        candidates.append(FlexKernel())
-    return candidates
+
+def _compiled_candidates() -> list[Backend]:
+    from engine.attention.flex_backend import FlexKernel  # noqa: PLC0415 - it imports torch's compiler
+
+    return [FlexKernel()]

@@ -53,6 +53,7 @@ def keys_of(blocks):
     return max(part.stop for block in blocks for part in block.keys)
 
 
+LONG_LINE = f"{GPU}, {ITEMS[0].num_tokens} queries x {ITEMS[0].num_tokens} keys"
 SHORT_TOKENS, LONG_TOKENS = ITEMS[1].num_tokens, ITEMS[0].num_tokens
 FIRST = Timed("first", {SHORT_TOKENS: 1.0, LONG_TOKENS: 5.0})
 SECOND = Timed("second", {SHORT_TOKENS: 2.0, LONG_TOKENS: 4.0})
@@ -100,6 +101,15 @@ def test_a_backend_that_fails_at_a_shape_is_left_out_of_it(monkeypatch):
     assert nobody.backend(GPU, LONG).name == "first"
 
 
+def test_what_only_competes_is_reported_and_never_runs(warm):
+    third = Timed("third", {LONG_TOKENS: 1.0})
+    made = BackendChoice(lambda kind, compiled: Found((FIRST,), {}, (third,) * compiled), lambda call, device: call())
+    made.compiled = True
+    made.measure(GPU, LONG, LONG_TOKENS)
+    assert made.backend(GPU, LONG) is FIRST
+    assert made.report()[LONG_LINE] == "first 5e+03 ms, third 1e+03 ms"
+
+
 def test_pinned_the_preferred_backend_runs_whatever_was_measured(warm):
     warm.pinned = True
     assert warm.backend(GPU, LONG) is FIRST
@@ -118,8 +128,7 @@ def test_a_cpu_is_pinned():
 
 
 def test_the_report_says_what_runs_how_fast_and_what_cannot(warm):
-    shape = f"{GPU}, {LONG_TOKENS} queries x {LONG_TOKENS} keys"
-    assert warm.report()[shape] == "second 4e+03 ms, first 5e+03 ms"
+    assert warm.report()[LONG_LINE] == "second 4e+03 ms, first 5e+03 ms"
     assert warm.report()[f"{GPU}, not third"] == "wrong by 2"
     assert str(work_shape(LOCAL)).endswith("keys in 2 ranges")
 
