@@ -13,7 +13,6 @@ from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
 from engine.model.dit import AudioVideoTransformer
 from engine.model.stream import Run, TokenStream
-from engine.video_experts import check_runs
 from hhray.parallel_layout import ParallelLayout
 
 
@@ -44,13 +43,10 @@ def split_branch(
 
     Raises:
         ConfigError: the layout does not fit the ranks or the heads.
-        EngineFault: the network was left its video experts, and the slice has other tokens.
     """
-    runs = stream.slice_for(link.rank, link.world_size)
-    check_runs(model, runs)
     exchange = Exchange(stream, model.size, link, rule, layout)
     sizes, bands = stream.slice_sizes(link.world_size), model.adapter.rope.bands
     begin = sum(sizes[: link.rank])
     coordinates = torch.cat([item_coordinates(item, style) for item in stream.items])
     rotary = rotary_tables(coordinates[begin : begin + sizes[link.rank]].to(bands.device), bands)
-    return Branch(tuple(texts), stream, runs, rotary, exchange)
+    return Branch(tuple(texts), stream, stream.slice_for(link.rank, link.world_size), rotary, exchange)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +17,29 @@ from hhray.model_size import NUM_MODALITIES
 
 @torch.no_grad()
 def keep_video_experts(model: AudioVideoTransformer) -> None:
-    """Free the audio and text experts of the edge layers. The trunk, embedders and heads stay as they are."""
+    """Free the audio and text experts of the edge layers; from then on the network refuses other tokens than video.
+
+    The trunk, embedders and heads stay as they are.
+    """
     for module in list(model.block.modules()):
         if isinstance(module, (ExpertLinear, ExpertNorm)) and module.experts == NUM_MODALITIES:
             _keep_first(module)
             module.experts = 1
+    model.register_forward_pre_hook(_check_runs)
 
 
-def check_runs(model: AudioVideoTransformer, runs: Iterable[Run]) -> None:
-    """Whether the network has the experts of these runs.
+def _check_runs(module: nn.Module, inputs: tuple[Any, ...]) -> None:  # noqa: ARG001 - the form of a hook
+    """Whether the runs, the second argument of a forward pass, are all video; a missing expert would go unnoticed.
 
     Raises:
-        EngineFault: it was left its video experts only, and there is something else.
+        EngineFault: they are not.
     """
-    if _has_video_only(model) and any(run.modality is not Modality.VIDEO for run in runs):
+    runs: Sequence[Run] = inputs[1]
+    if any(run.modality is not Modality.VIDEO for run in runs):
         raise EngineFault(
             "this rank holds audio or text, and kept its video experts only; clips must be of the shapes offered, one "
             "at a time and on all ranks, or the setting engine.video_only_ranks off"
         )
-
-
-def _has_video_only(model: AudioVideoTransformer) -> bool:
-    edges = (layer for index, layer in enumerate(model.block.layers) if model.size.is_edge(index))
-    first = next(edges, None)
-    return first is not None and first.attention.linear_qkv.experts == 1  # type: ignore[union-attr]
 
 
 def _keep_first(module: ExpertLinear | ExpertNorm) -> None:
