@@ -12,6 +12,7 @@ from engine.local_attention import LOCAL_1080P
 from engine.machine_memory import require_host_memory
 from engine.model.coordinates import CoordinateStyle
 from engine.model.layers import EightBitExpertLinear
+from engine.pipeline import Pipeline
 from engine.placement import Offloaded, Resident
 from engine.release import served_model
 from engine.samplers.distilled import DistilledSampler
@@ -178,6 +179,11 @@ def test_a_wished_precision_holds_with_random_weights_and_with_files(tmp_path, p
         )
     with torch.inference_mode():
         assert all(one.isfinite().all() for one in velocities(made.denoiser(Stage.BASE, 0, 1)))
+
+
+def test_another_word_for_a_precision_is_refused():
+    with pytest.raises(ConfigError, match="precision 'fp16' is not known; choose one of: auto, bf16, fp8, int8"):
+        Pipeline(ServedModel(PICO), precision="fp16")
 
 
 @pytest.mark.parametrize(("layout", "precision"), [("official", Format.FP8), ("fp8", Format.INT8)])
