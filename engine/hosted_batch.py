@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.activation_meter import ActivationMeter, reset_cuda_peak
+from engine.attention import pin_attention
 from engine.clip_batch import ClipBatch
 from engine.messages import StepReport
 from hhray.blocks import Block
@@ -33,6 +34,7 @@ class HostedBatch:
         Raises:
             EngineFault: `first` is not the batch's next step.
         """
+        pin_attention(self.is_pinned)  # the fastest kernel is found by a clock, which may choose another tomorrow
         batch, on_cuda = self.batch, device.type == "cuda"
         began, sent = time.monotonic(), batch.bytes_sent
         base = reset_cuda_peak(device) if on_cuda else 0

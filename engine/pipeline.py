@@ -31,6 +31,7 @@ from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.warm_shapes import WarmShapes
 from engine.warm_up import compile_layers, run_shapes
 from engine.weights import wanted_format
+from hhray.blocks import block_sizes
 from hhray.errors import ConfigError, EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, ClipGeometry, Resolution
 from hhray.memory_parts import Stage
@@ -151,7 +152,8 @@ class Pipeline:
         if cache:
             cache.seal()
         if components.device.type == "cuda":
-            measure_served(self.served, self._tiers, self._max_seconds, rank, world_size, components.device)
+            for ranks in block_sizes(world_size):  # a clip may go to a smaller block
+                measure_served(self.served, self._tiers, self._max_seconds, rank % ranks, ranks, components.device)
         return self
 
     def __call__(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.bench.clock import CPU, WALL
 from hhray.errors import ConfigError
 from hhray.geometry import DURATIONS, PATCH, SPATIAL_STRIDE, Resolution, Size
 from hhray.memory_plan import is_small
@@ -29,7 +30,7 @@ class Options:
     """What is to be measured. `size`, WIDTHxHEIGHT, takes the place of `tier` unless empty; `link_gb_per_second` (10^9
     bytes, one direction) is the projection's; `device` is cpu or cuda. With `compiled` the engine's compiled way is
     measured, beside the plain one, and its kernels are kept in the folder `kernels` unless that is empty; `dtype`, fp32
-    or bf16, takes the place of the network's own."""
+    or bf16, takes the place of the network's own; `clock` is that of engine.bench.clock."""
 
     preset: str
     tier: Resolution
@@ -43,6 +44,7 @@ class Options:
     compiled: bool = True
     kernels: str = ""
     dtype: str = ""
+    clock: str = WALL
 
     @property
     def network(self) -> ModelSize:
@@ -76,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     against = "measure the compiled way, and its ratio to the plain one (default: plain), or the plain one alone"
     add("--against", default="plain", choices=["plain", "none"], help=against)
     add("--dtype", default="", choices=["fp32", "bf16"], help="of the products (default: the network's own)")
+    clock = "wall, or the processor's on a CPU: one thread, but other work does not count (default: %(default)s)"
+    add("--clock", default=WALL, choices=[WALL, CPU], help=clock)
     add("--kernels", default="", metavar="FOLDER", help="keep compiled kernels here, for the next run")
     add("--dry", action="store_true", help="count FLOPs, bytes and memory; build no network, compute nothing")
     add("--json", action="store_true", help="print one JSON object")
@@ -92,6 +96,8 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
     _check_numbers(arguments)
     if arguments.size:
         _check_size(arguments.size)
+    if arguments.clock == CPU and (arguments.ranks > 1 or _device(arguments, cuda_devices) != "cpu"):
+        raise ConfigError(f"--clock {CPU} is for one rank on a CPU; use --clock {WALL}, or --ranks 1 --device cpu")
     return Options(
         preset=arguments.preset,
         tier=Resolution(arguments.tier),
@@ -105,6 +111,7 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
         compiled=arguments.against == "plain",
         kernels=arguments.kernels,
         dtype=arguments.dtype,
+        clock=arguments.clock,
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.activation_meter import ActivationMeter
+from engine.bench.clock import CLOCKS, WALL, Clock
 from engine.bench.denoising import OnStep
 from engine.bench.device import begin_peak, peak_of, synchronise
 from engine.bench.figures import StageFigures
@@ -30,7 +29,13 @@ def audio_shape(num_latents: int) -> tuple[int, ...]:
 
 
 def measure_decoder(
-    stage: str, size: str, decoder: Decoder, shape: tuple[int, ...], runs: int, on_run: OnStep
+    stage: str,
+    size: str,
+    decoder: Decoder,
+    shape: tuple[int, ...],
+    runs: int,
+    on_run: OnStep,
+    clock: Clock = CLOCKS[WALL],
 ) -> StageFigures:
     """Time whole clips, after one in which matrix products and convolutions are counted. Latents are noise."""
     generator = torch.Generator().manual_seed(SEED)
@@ -42,10 +47,10 @@ def measure_decoder(
     seconds = []
     for _ in range(runs):
         synchronise(decoder.device)
-        began = time.perf_counter()
+        began = clock()
         decoder.decode(latent)
         synchronise(decoder.device)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock() - began)
         on_run()
     flops = int(counter.get_total_flops())
     return StageFigures(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 
 import torch
 
 from engine.activation_meter import ActivationMeter
 from engine.attention import consider_compiled_attention
 from engine.attention_warm_up import measure_layers
+from engine.bench.clock import CLOCKS, WALL, Clock
 from engine.bench.device import KernelWatch, begin_peak, peak_of, synchronise
 from engine.bench.figures import StageFigures
 from engine.bench.flops import step_flops
@@ -30,11 +31,12 @@ OnStep = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Which of how many ranks measures, and on what."""
+    """Which of how many ranks measures, on what, and by which clock."""
 
     rank: int
     world_size: int
     device: torch.device
+    clock: Clock = CLOCKS[WALL]
 
 
 def measure_pass(
@@ -73,8 +75,8 @@ def measure_pass(
             each.append(clip.step())
             on_step()
     profiles = []
-    for clip in clips:
-        profiles.append(seconds_by_kind(clip.step, rank.device))
+    for clip, each in zip(clips, seconds, strict=True):
+        profiles.append(seconds_by_kind(clip.step, median(each), rank.device, rank.clock))
         on_step()
     stream = work.stream(one)
     common = StageFigures(
@@ -124,6 +126,7 @@ class _TimedClip:
         self.denoiser = Denoiser(network, sampler, rank.rank, rank.world_size, style, work.rule(one))
         self._work, self._pass, self._device = work, one, rank.device
         self._batch: Batch | None = None
+        self._clock = rank.clock
         self.bytes_sent = 0
 
     @torch.inference_mode()
@@ -134,9 +137,9 @@ class _TimedClip:
             batch = self._batch = self.denoiser.start([clip_input(self._work, self._pass, self._device)])
         sent = batch.bytes_sent
         synchronise(self._device)
-        began = time.perf_counter()
+        began = self._clock()
         self.denoiser.step(batch, batch.next_step)
         synchronise(self._device)
-        seconds = time.perf_counter() - began
+        seconds = self._clock() - began
         self.bytes_sent = batch.bytes_sent - sent
         return seconds

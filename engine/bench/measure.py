@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.bench.arguments import Options
+from engine.bench.clock import CLOCKS, CPU, Clock
 from engine.bench.decoding import AUDIO_DECODE, VIDEO_DECODE, audio_shape, measure_decoder, video_shape
 from engine.bench.denoising import Rank, measure_pass, num_steps
 from engine.bench.device import rank_device, release
@@ -47,19 +48,21 @@ def measure(options: Options, work: Workload) -> Measured:
         EngineFault: a rank failed.
     """
     device = rank_device(options.device, 0)
-    threads = torch.get_num_threads()
+    threads, clock = torch.get_num_threads(), CLOCKS[options.clock]
+    if options.clock == CPU:
+        torch.set_num_threads(1)  # their times would add up
     with Told() as told:
-        peak = _peak(told, device, network_dtype(options))
+        peak = _peak(told, device, network_dtype(options), clock)
         by = _ways(told, options, device)
         weight_bytes = num_bytes(by.networks[0])
-        steps, rank, shown = options.steps, Rank(0, 1, device), num_steps(options.steps, len(by.networks))
+        steps, rank, shown = options.steps, Rank(0, 1, device, clock), num_steps(options.steps, len(by.networks))
         passes = [
             measure_pass(by.networks, work, one, rank, steps, told.stage(str(one.stage), shown)) for one in work.passes
         ]
         compile_seconds, problem = by.compile_seconds, by.problem
         del by
         release(device)
-        decoders, notes = _decoders(told, work, device, steps)
+        decoders, notes = _decoders(told, work, rank, steps)
     release(device)  # the first of several ranks needs the room
     shared = measure_on_ranks(options, max(1, threads // options.ranks)) if options.ranks > 1 else []
     return Measured(
@@ -83,15 +86,15 @@ def _ways(told: Told, options: Options, device: torch.device) -> Ways:
     return made
 
 
-def _peak(told: Told, device: torch.device, dtype: torch.dtype) -> GemmPeak:
+def _peak(told: Told, device: torch.device, dtype: torch.dtype, clock: Clock) -> GemmPeak:
     measured = told.stage("matrix products", 1)
-    peak = gemm_peak(device, dtype)
+    peak = gemm_peak(device, dtype, clock)
     measured()
     release(device)
     return peak
 
 
-def _decoders(told: Told, work: Workload, device: torch.device, runs: int) -> tuple[list[StageFigures], list[str]]:
+def _decoders(told: Told, work: Workload, rank: Rank, runs: int) -> tuple[list[StageFigures], list[str]]:
     """Figures of the decoders that can be had here, and a note for each that cannot."""
     grid, num_latents = work.decoded, work.audio_latents
     sound = f"{num_latents / AUDIO_LATENTS_PER_SECOND:g} s"
@@ -102,10 +105,10 @@ def _decoders(told: Told, work: Workload, device: torch.device, runs: int) -> tu
     found, notes = [], ["text encoding and the writing of the file are not measured"]
     for stage, size, make, shape in wanted:
         try:
-            decoder = make(work.size, device)
+            decoder = make(work.size, rank.device)
         except ConfigError as error:
             notes.append(f"no {stage}: {error.message}")
             continue
         on_run = told.stage(stage, runs + 1)
-        found.append(measure_decoder(stage, size, decoder, shape, runs, on_run))
+        found.append(measure_decoder(stage, size, decoder, shape, runs, on_run, rank.clock))
     return found, notes

@@ -11,6 +11,7 @@ import torch
 
 from engine.attention import attention_backends
 from engine.bench.arguments import Options
+from engine.bench.clock import CPU
 from engine.bench.figures import StageFigures
 from engine.bench.machine import machine_facts
 from engine.bench.measure import Measured
@@ -40,6 +41,7 @@ def head(options: Options, work: Workload, command: str) -> dict[str, Any]:
         },
         "device": options.device,
         "ranks": options.ranks,
+        "clock": options.clock,
     }
 
 
@@ -73,6 +75,8 @@ def _doubts(options: Options) -> Iterator[str]:
         return
     if options.compiled:
         yield "memory is that of a plain step: nobody counts what compiled kernels take on a CPU"
+    if options.clock == CPU:
+        yield "seconds are the processor's, of one thread: what other work took is left out, what it slowed is not"
     load, threads = os.getloadavg()[0], torch.get_num_threads()
     if options.ranks > threads:
         yield f"{options.ranks} ranks of one thread each were compared with one rank and a peak of {threads} thread(s)"

@@ -28,6 +28,7 @@ def options(*argv, cuda_devices=0):
         (["--link-gbs", "0"], "more than 0"),
         (["--link-gbs", "nan"], "more than 0"),
         (["--device", "cuda"], "there are 0 here"),
+        (["--clock", "cpu", "--ranks", "2"], "for one rank on a CPU"),
         (["--preset", "15b"], "--dry"),
     ],
 )

@@ -140,9 +140,11 @@ def test_a_compiled_step_is_compared_with_a_plain_one_in_the_same_run(monkeypatc
     monkeypatch.setitem(peak.SECONDS_A_SHAPE, "cpu", 0.0)
     monkeypatch.setattr(ways, "CompiledPointwise", partial(CompiledPointwise, "eager"))  # needs no C++ compiler
     monkeypatch.setenv(VARIABLE, "")  # put back at the end
-    assert main([*ARGV[:-2], "--device", "cpu", "--json"]) == 0
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # for the tests that follow
+    assert main([*ARGV[:-2], "--device", "cpu", "--clock", "cpu", "--dtype", "bf16", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     against, row = facts["against_plain"], facts["stages"][0]
+    assert (facts["clock"], facts["dtype"], facts["gemm_peak"]["dtype"]) == ("cpu", "bfloat16", "bfloat16")
     assert against["problem"] == ""
     assert against["compile_seconds"] > 0
     plain = median(against["plain_seconds_each"]["base"])
