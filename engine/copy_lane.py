@@ -50,7 +50,7 @@ class InOrder:
 
 
 class SideStream:
-    """Copies on a stream of its own, from pinned memory, while the current stream computes."""
+    """Copies on a stream of its own, from pinned memory, while the current stream computes. Never run on a GPU yet."""
 
     def __init__(self, layers: Sequence[HostWeights], device: torch.device) -> None:
         self._layers, self._device = layers, device
