@@ -151,6 +151,7 @@ class ClipEngine:
                 "pid": os.getpid(),
                 "rank_pids": gang.pids if gang else [],
                 "attention": gang.report.attention if gang else {},
+                "arithmetic": gang.report.arithmetic if gang else "",
                 "cold_shapes": gang.cold_shapes if gang else 0,
             },
         )

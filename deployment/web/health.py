@@ -39,6 +39,7 @@ def health_routes(services: Services) -> APIRouter:
                 "queued": depth.queued,
                 "queued_gpu_seconds": round(depth.queued_gpu_seconds, 3),
                 "running": depth.running,
+                "arithmetic": sorted({str(engine.detail.get("arithmetic", "")) for engine in engines} - {""}),
                 "attention": {shape: kernels for one in attention for shape, kernels in one.items()},
             }
         )

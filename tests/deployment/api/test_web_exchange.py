@@ -158,11 +158,13 @@ def test_healthz_tells_what_runs(live):
     assert (health["engines"], health["warm"]) == (1, True)
 
 
-def test_healthz_tells_the_attention_kernels(live):
+def test_healthz_tells_the_attention_kernels_and_the_arithmetic(live):
     assert live.client.get("/healthz").json()["attention"] == {}
     kernels = {"bfloat16 on cuda, 40 heads over 8 of 128": "torch cudnn"}
-    live.store.heartbeat(EngineRecord("engine-1", 1, "15b", "ready", detail={"pid": 1, "attention": kernels}))
-    assert live.client.get("/healthz").json()["attention"] == kernels
+    facts = {"pid": 1, "attention": kernels, "arithmetic": "float8"}
+    live.store.heartbeat(EngineRecord("engine-1", 1, "15b", "ready", detail=facts))
+    health = live.client.get("/healthz").json()
+    assert (health["attention"], health["arithmetic"]) == (kernels, ["float8"])
 
 
 def test_metrics_count_every_finished_clip(live):
