@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,12 @@ class RecordingGang:
         self.ended: list[str] = []
         self.before_step: Callable[[int], None] = lambda step: None
         self.begin_error: Exception | None = None
+        self.jobs: tuple[ClipJob, ...] = ()
         self._queued = 0
         self._turn = asyncio.Lock()
 
     async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
+        self.jobs = jobs
         if self.begin_error is not None:
             raise self.begin_error
 
@@ -123,6 +126,13 @@ def test_a_batch_is_published_with_its_stages_and_notice(bench: Bench, claims: l
         service = sum(seconds for stage, seconds in task.stages.items() if stage != "queue_wait")
         assert service == pytest.approx(task.ended_at - task.started_at, abs=0.02)
     assert len(gang.ended) == 1
+
+
+def test_a_deterministic_request_becomes_a_deterministic_job(bench: Bench, claims: list[Claim]) -> None:
+    asked = claims[0].task.request.model_copy(update={"deterministic": True})
+    gang = gang_of(bench)
+    bench.run([replace(claims[0], task=replace(claims[0].task, request=asked)), claims[1]], gang)
+    assert [job.deterministic for job in gang.jobs] == [True, False]
 
 
 def test_one_command_is_queued_ahead_and_short_steps_are_joined(bench: Bench, claims: list[Claim]) -> None:

@@ -47,7 +47,7 @@ def test_the_smallest_block_that_has_some_ranks():
         smallest_block(2, [1, 2])
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 4, pytest.param(8, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("world_size", [2, 3, 4, 8])
 def test_every_rank_reaches_its_blocks_and_no_other(block_gang, world_size):
     results = block_gang(world_size)
     assert [result.facts["links"]["reached"] for result in results] == REACHED[world_size]
