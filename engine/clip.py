@@ -74,12 +74,12 @@ class Clip:
         """The delivered sound, float32 stereo [2, sample_rate * seconds] in [-1, 1]: cut, or silent after its end."""
         return self.delivery.audio(self.sound, self.sound_rate)
 
-    def save(self, path: str | Path, threads: int = 1) -> SaveReport:
+    def save(self, path: str | Path) -> SaveReport:
         """Write an MP4 (H.264, AAC) as long as `seconds`; frames are enlarged one at a time. A file of that name is
-        replaced. `threads` are the video encoder's."""
+        replaced."""
         path, delivery = Path(path), self.delivery
         _, height, width, _ = self.decoded.shape
         layout = PixelLayout.of_clip(Size(width, height), self.size)
         frames = (layout.laid_out(self.decoded[index : index + 1])[0] for index in delivery.chosen)
-        write_mp4(path, layout.pictures(frames), lambda: self.audio, delivery, X264, threads)
+        write_mp4(path, layout.pictures(frames), lambda: self.audio, delivery, X264)
         return SaveReport(path.stat().st_size, len(delivery.chosen), delivery.num_samples)

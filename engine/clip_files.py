@@ -41,11 +41,10 @@ class ClipFiles:
 
     Args:
         encoder: tried first; x264 takes over once it fails.
-        threads: of the encoder.
     """
 
-    def __init__(self, folder: Path, encoder: VideoEncoder, threads: int) -> None:
-        self._folder, self._encoder, self._threads = folder, encoder, threads
+    def __init__(self, folder: Path, encoder: VideoEncoder) -> None:
+        self._folder, self._encoder = folder, encoder
         self._pool = ThreadPoolExecutor(1, "clip-file")  # one after another, in the order they are decoded
         self._lock = threading.Lock()
         self._writing: dict[tuple[str, int], _Writing] = {}
@@ -128,4 +127,4 @@ class ClipFiles:
     def _encode(self, decoding: ClipDecoding, frames: FrameBuffer, path: Path) -> None:
         what = decoding.delivery
         pictures = decoding.layout.pictures(frames.frame(index) for index in what.chosen)
-        write_mp4(path, pictures, lambda: what.audio(*decoding.sound.result()), what, self._encoder, self._threads)
+        write_mp4(path, pictures, lambda: what.audio(*decoding.sound.result()), what, self._encoder)

@@ -28,6 +28,8 @@ __all__ = ["centre_crop", "write_mp4"]
 BT709 = 1
 LIMITED_RANGE = 1
 AUDIO_BITS_PER_SECOND = 160_000
+# Of the video encoder. What x264 writes depends on it, and a clip is to be the same file however many ranks made it.
+THREADS = 4
 # The index comes first, and packets are held back until both streams are there, however late the sound comes: players
 # that read from the front then find picture and sound of a moment together.
 CONTAINER = {"movflags": "+faststart", "max_interleave_delta": "0"}
@@ -39,7 +41,6 @@ def write_mp4(
     sound: Callable[[], Tensor],
     delivery: Delivery,
     encoder: VideoEncoder,
-    threads: int,
 ) -> None:
     """Write a file with exactly these frames and samples.
 
@@ -49,25 +50,24 @@ def write_mp4(
         sound: gives float32 stereo [2, delivery.num_samples]; called once, after the last picture.
         delivery: rates and size.
         encoder: of the video.
-        threads: of the video encoder.
 
     Raises:
         av.error.FFmpegError: an encoder fails, or the file cannot be written.
     """
     with av.open(str(path), "w", format="mp4", options=CONTAINER) as container:
-        video = _video_stream(container, delivery, encoder, threads)
+        video = _video_stream(container, delivery, encoder)
         rate = delivery.sample_rate
         audio = container.add_stream("aac", rate=rate, layout="stereo", bit_rate=AUDIO_BITS_PER_SECOND)
         _write_video(container, video, pictures, delivery.frames_per_second)
         _write_audio(container, audio, sound(), rate)
 
 
-def _video_stream(container: OutputContainer, delivery: Delivery, encoder: VideoEncoder, threads: int) -> VideoStream:
+def _video_stream(container: OutputContainer, delivery: Delivery, encoder: VideoEncoder) -> VideoStream:
     made = container.add_stream(encoder.name, rate=delivery.frames_per_second, options=dict(encoder.options))
     stream = cast(VideoStream, made)
     stream.width, stream.height, stream.pix_fmt = delivery.size.width, delivery.size.height, "yuv420p"
     context = stream.codec_context
-    context.thread_count = threads
+    context.thread_count = THREADS
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = LIMITED_RANGE
     return stream

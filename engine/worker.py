@@ -65,8 +65,7 @@ class RankWorker:
             warm_up=config.warm_up,
         )
         self._work: dict[str, HostedBatch] = {}
-        threads = config.threads * config.world_size  # the whole gang's share of the cores
-        self._files = ClipFiles(Path(config.scratch_dir), encoder_for(config.device), threads)
+        self._files = ClipFiles(Path(config.scratch_dir), encoder_for(config.device))
         torch.set_num_threads(config.threads)
 
     def open_rendezvous(self, host: str) -> int:

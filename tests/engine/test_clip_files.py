@@ -52,7 +52,7 @@ def decoding(decoders=None, size=DECODED, rgb=False, rate=25):
 
 @pytest.fixture
 def files(tmp_path):
-    made = ClipFiles(tmp_path / "scratch", X264, 1)
+    made = ClipFiles(tmp_path / "scratch", X264)
     yield made
     made.close()
 
@@ -139,7 +139,7 @@ def test_a_decode_that_fails_is_told_to_who_waits_for_the_file(files, tmp_path):
 
 def test_an_encoder_that_fails_is_told_to_who_waits_for_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files_module, "X264", BROKEN)
-    files = ClipFiles(tmp_path, BROKEN, 1)
+    files = ClipFiles(tmp_path, BROKEN)
     one = decoding()
     files.begin("b", 0, one)
     one.run()
@@ -150,7 +150,7 @@ def test_an_encoder_that_fails_is_told_to_who_waits_for_the_file(tmp_path, monke
 
 
 def test_x264_takes_over_from_an_encoder_that_fails(tmp_path):
-    files = ClipFiles(tmp_path, BROKEN, 1)
+    files = ClipFiles(tmp_path, BROKEN)
     for name in ("first.mp4", "second.mp4"):
         report = written(files, decoding(), name)
         assert (report.encoder, report.num_frames) == ("libx264", 40)
