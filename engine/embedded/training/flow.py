@@ -78,7 +78,7 @@ def squared_errors(made: Tensor, clean: Tensor) -> Tensor:
     centre moves within a latent counts `MOTION_WEIGHT` times beside where it is."""
     wrong = (made - clean)[:, :NUM_USED]
     errors = wrong.square()
-    places = wrong[:, OFFSETS].unflatten(1, (-1, 2))  # [B, 4 frames, x and y, T, h, w]
+    places = torch.unflatten(wrong[:, OFFSETS], 1, (-1, 2))  # [B, 4 frames, x and y, T, h, w]
     moved = places - places.mean(dim=1, keepdim=True)
     errors[:, OFFSETS] += MOTION_WEIGHT * moved.square().flatten(1, 2)
     return errors
