@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.to:
             _make(arguments.to)  # before minutes of measuring
-        facts = _facts(arguments, command_line(given, arguments.to))
+        facts = _facts(arguments, command_line(given, arguments.to, arguments.kernels))
     except HhrayError as error:
         sys.stderr.write(f"engine.bench: {error.message}\n")
         return 2

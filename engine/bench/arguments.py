@@ -115,9 +115,10 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
     )
 
 
-def command_line(argv: Sequence[str], to: Path | None) -> str:
-    """The command that was given, to be kept with its results; where they are kept is no matter of theirs."""
-    kept = [word for word in argv if to is None or word not in ("--to", str(to), f"--to={to}")]
+def command_line(argv: Sequence[str], to: Path | None, kernels: str = "") -> str:
+    """The command that was given, to be kept with its results; where these and kernels are kept is left out."""
+    left_out = {f"--to={to}", "--to", str(to), f"--kernels={kernels}", "--kernels", kernels}
+    kept = [word for word in argv if word not in left_out]
     return " ".join(["python -m engine.bench", *kept])
 
 

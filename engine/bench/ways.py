@@ -36,7 +36,6 @@ def network_dtype(options: Options) -> torch.dtype:
     return compute_dtype(options.network, Format(options.dtype) if options.dtype else None)
 
 
-@torch.inference_mode()
 def ways(options: Options, device: torch.device, *, compared: bool) -> Ways:
     """Build and compile what is to be measured on this device; `compared`: with the plain network beside it."""
     size, dtype = options.network, network_dtype(options)
@@ -47,7 +46,8 @@ def ways(options: Options, device: torch.device, *, compared: bool) -> Ways:
     began, made = time.monotonic(), CompiledPointwise()
     cache = kernel_cache(Path(options.kernels) if options.kernels else None, size, device, dtype, ())
     cache.open()
-    pointwise = compiled_pointwise(size, device, dtype, cache, made)
+    with torch.inference_mode():  # as steps run; the weights are no tensors of it, as in the engine
+        pointwise = compiled_pointwise(size, device, dtype, cache, made)
     cache.seal()
     seconds = time.monotonic() - began
     use_pointwise(network, pointwise)

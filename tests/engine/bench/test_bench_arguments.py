@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine.bench.__main__ import main
-from engine.bench.arguments import checked, parser
+from engine.bench.arguments import checked, command_line, parser
 from engine.bench.workload import pixels, workload
 from hhray.errors import ConfigError
 from hhray.memory_parts import Stage
@@ -53,6 +55,12 @@ def test_the_compiled_way_is_measured_unless_the_plain_one_is_asked_for_alone():
     assert options("--preset", "medium").compiled
     assert options("--against", "plain").compiled
     assert not options("--against", "none").compiled
+
+
+def test_the_command_is_kept_without_the_folders_of_this_machine():
+    given = ["--preset", "pico", "--to", "here", "--kernels", "there", "--json"]
+    assert command_line(given, Path("here"), "there") == "python -m engine.bench --preset pico --json"
+    assert command_line(["--preset", "pico"], None) == "python -m engine.bench --preset pico"
 
 
 def test_the_command_ends_with_two_and_the_sentence_on_stderr(capsys):
