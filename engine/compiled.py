@@ -76,7 +76,7 @@ class CompiledPointwise(Pointwise):
     def gate(self, mixed: Tensor, gate: Tensor) -> Tensor:
         # by itself: within the region a CPU would compute it anew for each channel of a head (three times as long)
         factors = torch.sigmoid(gate.float())
-        return self._run(scaled_heads, (mixed, factors), lambda: PLAIN.gate(mixed, gate))
+        return self._run(scaled_heads, (mixed, factors, gate.dtype), lambda: PLAIN.gate(mixed, gate))
 
     def activation(self, wide: Tensor, activation: Activation) -> Tensor:
         return self._run(activated, (wide, activation), lambda: PLAIN.activation(wide, activation))
@@ -122,9 +122,9 @@ def rotated_heads(
     return q, k
 
 
-def scaled_heads(mixed: Tensor, factors: Tensor) -> Tensor:
-    """Heads [S, H, D] times float32 numbers [S, H]: [S, H D]."""
-    return (mixed.float() * factors[:, :, None]).to(mixed.dtype).flatten(1)
+def scaled_heads(mixed: Tensor, factors: Tensor, dtype: torch.dtype) -> Tensor:
+    """Heads [S, H, D] times float32 numbers [S, H]: [S, H D] of `dtype`."""
+    return (mixed.float() * factors[:, :, None]).to(dtype).flatten(1)
 
 
 def activated(wide: Tensor, activation: Activation) -> Tensor:

@@ -54,6 +54,7 @@ def biases_of(blocks: tuple[QueryBlock, ...], num_keys: int, device: torch.devic
 
 def _bias(queries: Sequence[int], keys: Sequence[range], num_keys: int, device: torch.device) -> Bias:
     classes = xformers_module("xformers.ops.fmha.attn_bias")
+    device = torch.device("cpu") if device.type == "meta" else device  # xformers pins what is for other devices
     lengths = [len(part) for part in keys]
     starts = [part.start for part in keys] + [num_keys]
     if all(part.stop == after for part, after in zip(keys, starts[1:], strict=True)) and starts[0] == 0:

@@ -43,9 +43,10 @@ class Pointwise:
         return query, key
 
     def gate(self, mixed: Tensor, gate: Tensor) -> Tensor:
-        """What attention gave, [S, H, D], times the sigmoid of one number a head, [S, H]: [S, H D]."""
+        """What attention gave, [S, H, D], times the sigmoid of one number a head, [S, H]: [S, H D], in the
+        dtype of the latter."""
         gated = mixed.float() * torch.sigmoid(gate.float())[:, :, None]
-        return gated.to(mixed.dtype).flatten(1)
+        return gated.to(gate.dtype).flatten(1)
 
     def activation(self, wide: Tensor, activation: Activation) -> Tensor:
         """An activation, computed in float32, in the dtype of what it is applied to."""

@@ -221,14 +221,12 @@ def test_a_text_encoder_in_8_bits_gives_nearly_the_same_features(release):
         assert torch.cosine_similarity(part.encode("a red ball").flatten(), exact, dim=0) > 0.97
 
 
-def test_only_rank_0_has_a_video_decoder(release, capfd):
+def test_other_ranks_show_no_bars_and_decode_too(release, capfd):
     capfd.readouterr()
     made = loaded(release, full_plan(Gpu(24, True)), rank=1)
     assert capfd.readouterr().err == "", "other ranks show no bars"
-    assert "Turbo VAE" not in made.placements
     assert made.text.encode("a fox").shape == (4, 32)
-    with pytest.raises(EngineFault, match="this rank has no Turbo VAE; it has text encoder, base"):
-        made.video_decoder  # noqa: B018 - asking is what is tested
+    assert made.video_decoder is not None
     assert loaded(release, rank=1, decoder="wan").video_encoder is not None
 
 

@@ -47,8 +47,8 @@ PUBLIC_NAMES = {
     "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB PIECE_TOKENS SCALED_ALIGNMENT VAE_BYTES WEIGHT_BYTES "
     "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
     "transformer_bytes",
-    "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS ENGINES GAUGES HISTOGRAMS Metric "
-    "QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
+    "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS COLD_SHAPES COUNTERS ENGINES GAUGES "
+    "HISTOGRAMS Metric QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
     "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
@@ -57,7 +57,7 @@ PUBLIC_NAMES = {
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.settings": "ClientSettings EngineSettings FLOPS_PER_SECOND HttpSettings HubSettings KeySettings "
-    "LayoutSettings MediaSettings RouterSettings Settings StoreSettings load_settings",
+    "LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
     "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
     "TaskState",
     "hhray.verb": "Verb",
