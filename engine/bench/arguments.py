@@ -30,7 +30,8 @@ class Options:
     """What is to be measured. `size`, WIDTHxHEIGHT, takes the place of `tier` unless empty; `link_gb_per_second` (10^9
     bytes, one direction) is the projection's; `device` is cpu or cuda. With `compiled` the engine's compiled way is
     measured, beside the plain one, and its kernels are kept in the folder `kernels` unless that is empty; `dtype`, fp32
-    or bf16, takes the place of the network's own; `clock` is that of engine.bench.clock."""
+    or bf16, takes the place of the network's own; `clock` is that of engine.bench.clock. `precision`, fp8 or int8, is
+    what the measured network's linears are kept in; empty: `dtype`, as those of the plain one always are."""
 
     preset: str
     tier: Resolution
@@ -45,6 +46,7 @@ class Options:
     kernels: str = ""
     dtype: str = ""
     clock: str = WALL
+    precision: str = ""
 
     @property
     def network(self) -> ModelSize:
@@ -78,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     against = "measure the compiled way, and its ratio to the plain one (default: plain), or the plain one alone"
     add("--against", default="plain", choices=["plain", "none"], help=against)
     add("--dtype", default="", choices=["fp32", "bf16"], help="of the products (default: the network's own)")
+    kept = "keep the linears of the measured network in 8 bits; the plain one stays as it is"
+    add("--precision", default="", choices=["fp8", "int8"], help=kept)
     clock = "wall, or the processor's on a CPU: one thread, but other work does not count (default: %(default)s)"
     add("--clock", default=WALL, choices=[WALL, CPU], help=clock)
     add("--kernels", default="", metavar="FOLDER", help="keep compiled kernels here, for the next run")
@@ -112,6 +116,7 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
         kernels=arguments.kernels,
         dtype=arguments.dtype,
         clock=arguments.clock,
+        precision=arguments.precision,
     )
 
 

@@ -32,6 +32,7 @@ class Measured:
     peak: GemmPeak
     alone: tuple[StageFigures, ...]
     plain: tuple[StageFigures, ...]
+    arithmetic: str
     compile_seconds: float
     problem: str
     shared: tuple[StageFigures, ...]
@@ -59,7 +60,7 @@ def measure(options: Options, work: Workload) -> Measured:
         passes = [
             measure_pass(by.networks, work, one, rank, steps, told.stage(str(one.stage), shown)) for one in work.passes
         ]
-        compile_seconds, problem = by.compile_seconds, by.problem
+        said, compile_seconds, problem = by.arithmetic, by.compile_seconds, by.problem
         del by
         release(device)
         decoders, notes = _decoders(told, work, rank, steps)
@@ -69,6 +70,7 @@ def measure(options: Options, work: Workload) -> Measured:
         peak=peak,
         alone=tuple(one[0] for one in passes),
         plain=tuple(one[1] for one in passes if len(one) > 1),
+        arithmetic=said,
         compile_seconds=compile_seconds,
         problem=problem,
         shared=tuple(shared),

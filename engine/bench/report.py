@@ -59,6 +59,7 @@ def measured_facts(options: Options, work: Workload, found: Measured, device: st
             "shape": list(found.peak.shape),
             "dtype": found.peak.dtype,
         },
+        "arithmetic": found.arithmetic,
         "attention": attention_backends(),
         "stages": rows,
         "stages_on_one_rank": [one.row(found.peak, 1) for one in found.alone] if found.shared else [],

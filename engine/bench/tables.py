@@ -67,7 +67,8 @@ def _print_head(console: Console, facts: dict[str, Any]) -> None:
     machine, clip = facts["machine"], facts["clip"]
     versions = f"torch {machine['torch']}, Python {machine['python']}"
     _say(console, f"{machine['device']}, {versions}; load {machine['load_average']}")
-    weights = f"{facts['parameters']:,} parameters, {_bytes(facts['weight_bytes'])} in {facts['dtype']}"
+    kept = facts.get("arithmetic", facts["dtype"])
+    weights = f"{facts['parameters']:,} parameters, {_bytes(facts['weight_bytes'])} in {kept}"
     tokens = f"{clip['duration']} s at {clip['size']}, {clip['text_tokens']} text tokens"
     _say(console, f"{facts['preset']}: {weights}; {tokens}; ranks: {facts['ranks']}")
 

@@ -115,7 +115,7 @@ def test_long_1080p_on_24_gb_takes_the_layers_of_super_resolution_one_by_one():
         made = plan("rtx4090", duration=duration)
         assert placed(made)["base"] == (Format.FP8, Place.SWAPPED)
         assert placed(made)["540p_sr"] == placed(made)["1080p_sr"] == (Format.FP8, Place.OFFLOADED)
-        # two edge layers of 0.82 GB, 0.4 GB more, latents, the reserve; 14.5 GB, or in chunks 11.4 GB (specification 5.4)
+        # two edge layers of 0.82 GB, 0.4 GB, latents, the reserve; 14.5 GB, or in chunks 11.4 GB (specification 5.4)
         assert made.stage_bytes[Stage.SR_1080P] / GB == pytest.approx(needed, abs=0.4)
     two = plan("rtx4090", duration=10, ranks=2)
     assert placed(two)["1080p_sr"] == (Format.FP8, Place.SWAPPED)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -163,6 +164,15 @@ def test_why_nothing_was_compiled_is_told(monkeypatch):
     made = ways.ways(options, ALONE.device, compared=True)
     assert len(made.networks) == 1
     assert "no C++ compiler" in made.problem
+
+
+@pytest.mark.parametrize("kind", ["fp8", "int8"])
+def test_linears_are_kept_in_8_bits_beside_plain_ones_that_are_not(kind):
+    options = checked(parser().parse_args([*ARGV, *PLAIN, "--precision", kind]), 0)
+    plain, small = (ways.ways(replace(options, precision=one), ALONE.device, compared=False) for one in ("", kind))
+    assert plain.arithmetic == "float32 weights"
+    assert small.arithmetic.startswith("float8" if kind == "fp8" else "int8")
+    assert num_bytes(small.networks[0]) < 0.6 * num_bytes(plain.networks[0])
 
 
 def test_kernels_of_a_gpu_are_told_apart_by_their_names():
