@@ -64,7 +64,7 @@ def reference_tasks(num: int, seed: int, folder: Path) -> list[Task]:
         path = folder / f"reference-{place:03}.png"
         _draw(Scene((Thing(thing.shape, thing.colour, Motion.STILL, bulk=Bulk.LARGE, start=0.5),)), path)
         words, template = (CHINESE, REFERENCE_PROMPTS[1]) if place % 4 == 3 else (ENGLISH, REFERENCE_PROMPTS[0])
-        text = template.format(motion=words.motions[thing.motion][0], background=words.backgrounds[behind])
+        text = template.format(motion=words.motions[thing.motion][0], background=words.backgrounds[behind][0])
         tasks.append(Task(text, Scene((thing,), background=behind), draw_seed(rng), references=(path,)))
     return tasks
 
@@ -77,8 +77,8 @@ def edit_tasks(num: int, seed: int, folder: Path) -> list[Task]:
         path = folder / f"source-{place:03}.mp4"
         save_clip(*true_clip(before, geometry_of().audio_latents), path)
         template, colour = EDIT_PROMPTS[place % len(EDIT_PROMPTS)], after.things[0].colour
-        name = CHINESE.colours[colour] if template.startswith(CHINESE_FROM) else ENGLISH.colours[colour]
-        tasks.append(Task(template.format(colour=name), after, draw_seed(rng), video=path))
+        words = CHINESE if template.startswith(CHINESE_FROM) else ENGLISH
+        tasks.append(Task(template.format(colour=words.colours[colour][0]), after, draw_seed(rng), video=path))
     return tasks
 
 

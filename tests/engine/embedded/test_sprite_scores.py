@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from engine.embedded.scoring.clip_file import Watched
+from engine.embedded.scoring.conditions import CONDITIONS
 from engine.embedded.scoring.hearing import clicks, tones
 from engine.embedded.scoring.judge import in_step, judge, look, tally
 from engine.embedded.scoring.makers import seen_in_file, true_clip
@@ -109,6 +111,12 @@ def test_an_empty_clip_meets_nothing_and_breaks_nothing():
     grey = Watched(np.full((FRAMES, 128, 224, 3), 128, np.uint8), np.zeros((2, 3 * 48_000), np.float32))
     for scene in (PAIR, FACE):
         assert not any(any(right) for right in judge(look(grey), scene, FRAMES).values())
+
+
+@pytest.mark.parametrize("mode", CONDITIONS)
+def test_the_prompts_of_every_mode_are_sentences(mode, tmp_path):
+    for task in CONDITIONS[mode].tasks(8, 5, tmp_path):
+        assert not re.search(r"[(){}]|', '", task.prompt), "a list of words stands where one should"
 
 
 def test_wilson_intervals():
