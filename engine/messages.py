@@ -25,9 +25,6 @@ class WorkerConfig:
     device: str
     threads: int
     scratch_dir: str
-    compiled: bool = False
-    kernel_dir: str = ""
-    warm_up: tuple[ClipGeometry, ...] = ()
     checkpoint: str = ""
     tiers: tuple[Resolution, ...] = tuple(Resolution)
     max_seconds: int = MAX_DURATION
@@ -39,6 +36,9 @@ class WorkerConfig:
     video_only_ranks: bool = False
     max_pixels: int = 50_000_000
     precision: str = "auto"
+    compiled: bool = False
+    kernel_dir: str = ""
+    warm_up: tuple[ClipGeometry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
