@@ -8,13 +8,13 @@ import torch
 
 from engine.attention import HeadKind, measure_attention
 from engine.exchange.cost import layer_plans
-from engine.layout import ParallelLayout
 from engine.local_attention import LocalRule
 from engine.model.stream import ItemShape, TokenStream
 from engine.stages import local_rule
 from engine.weights import compute_dtype
 from hhray.geometry import ClipGeometry, Ratio, Resolution
 from hhray.model_size import ModelSize
+from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import ServedModel
 
 MEASURED_SECONDS = 5  # of a clip; longer ones go by what was measured for this one

@@ -17,9 +17,9 @@ from engine.attention.torch_backends import MergedParts, cudnn, flash_cpu, flash
 from engine.attention.xformers_backend import XformersKernel
 from engine.attention.xformers_library import xformers_module
 from engine.exchange.plan import layer_plan
-from engine.layout import ParallelLayout
 from engine.model.stream import ItemShape, TokenStream
 from hhray.geometry import LatentGrid
+from hhray.parallel_layout import ParallelLayout
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, *([torch.device("cuda", 0)] if torch.cuda.is_available() else [])]
