@@ -1,6 +1,7 @@
-"""One rank of a gang that makes clips of the embedded weights: RANK WORLD_SIZE FOLDER WEIGHTS.
+"""One rank of a gang that makes clips of the embedded weights: RANK WORLD_SIZE FOLDER WEIGHTS ULYSSES GATHER.
 
-FOLDER/prompts.json has a list of [prompt, seed]; rank 0 writes FOLDER/clip-0.mp4 and so on, and their latents.
+ULYSSES x GATHER is the layout, 0 x 0 the one that moves the fewest bytes. FOLDER/prompts.json has a list of
+[prompt, seed]; rank 0 writes FOLDER/clip-0.mp4 and so on, and their latents.
 """
 
 from __future__ import annotations
@@ -17,16 +18,26 @@ from engine.messages import ClipJob, WorkerConfig
 from engine.release import served_model
 from engine.worker import RankWorker
 from hhray.geometry import Resolution
+from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import DEFAULT_LADDER
 
 JOIN_SECONDS = 120
 
 
-def main(rank: int, world_size: int, folder: Path, weights: Path) -> None:
+def main(rank: int, world_size: int, folder: Path, weights: Path, layout: ParallelLayout | None) -> None:
     torch.set_grad_enabled(False)
     served = served_model(weights, weights.name, DEFAULT_LADDER)
     config = WorkerConfig(
-        rank, world_size, served, "cpu", 1, str(folder), str(weights), tiers=(Resolution.P256,), max_seconds=3
+        rank,
+        world_size,
+        served,
+        "cpu",
+        1,
+        str(folder),
+        str(weights),
+        tiers=(Resolution.P256,),
+        max_seconds=3,
+        layout=layout,
     )
     worker = RankWorker(config)
     port_file = folder / "port"
@@ -49,4 +60,11 @@ def main(rank: int, world_size: int, folder: Path, weights: Path) -> None:
     worker.close()
 
 
-main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+degrees = int(sys.argv[5]), int(sys.argv[6])
+main(
+    int(sys.argv[1]),
+    int(sys.argv[2]),
+    Path(sys.argv[3]),
+    Path(sys.argv[4]),
+    ParallelLayout(*degrees) if all(degrees) else None,
+)

@@ -47,6 +47,8 @@ MODE_FLOORS = {
 }
 TEACHER_POINTS = 3.0
 SAME_PIXELS = 0.5  # mean difference of clips that are the same but for rounding, of 255
+# Ranks, Ulysses and key gather degrees (0: what moves the fewest bytes).
+WAYS = ((1, 0, 0), (2, 0, 0), (2, 2, 1), (2, 1, 2), (4, 0, 0), (4, 4, 1), (4, 2, 2), (4, 1, 4))
 SAME_LATENTS = 1e-2  # largest difference, of the largest value: rounding grows over eight steps
 
 Keep = Callable[[str, dict[str, Any]], None]
@@ -105,11 +107,12 @@ def test_the_server_delivers_what_the_engine_makes(tmp_path: Path, maker: Pipeli
 def test_any_number_of_ranks_makes_the_same_clip(tmp_path: Path, maker: PipelineMaker, keep_proof: Keep) -> None:
     tasks = held_out_tasks(3, SEED + 2)[:3]
     alone = score(tasks, maker, tmp_path, "alone")
-    folders = {world_size: _on_ranks(world_size, tasks, tmp_path / f"w{world_size}") for world_size in (1, 2, 4)}
+    folders = {way: _on_ranks(way, tasks, tmp_path / "-".join(map(str, way))) for way in WAYS}
     result = {}
-    for world_size, folder in folders.items():
-        latents, pixels = _differences(folder, folders[1], alone)
-        result[str(world_size)] = {"latents": latents, "pixels": pixels}
+    for (world_size, *degrees), folder in folders.items():
+        latents, pixels = _differences(folder, folders[WAYS[0]], alone)
+        layout = " x ".join(map(str, degrees)) if all(degrees) else "cheapest"
+        result[f"{world_size} ranks, {layout}"] = {"latents": latents, "pixels": pixels}
         assert latents < SAME_LATENTS
         assert pixels < SAME_PIXELS
     keep_proof("embedded_ranks", {"clips": len(tasks), "largest difference": result})
@@ -141,13 +144,16 @@ class ServerMaker:
         return 0.0
 
 
-def _on_ranks(world_size: int, tasks: list[Task], folder: Path) -> Path:
-    """The folder of what so many ranks made."""
+def _on_ranks(way: tuple[int, int, int], tasks: list[Task], folder: Path) -> Path:
+    """The folder of what so many ranks made in that layout."""
+    world_size, *layout = way
     folder.mkdir()
     (folder / "prompts.json").write_text(json.dumps([[task.prompt, task.seed] for task in tasks]))
     script = str(Path(__file__).with_name("embedded_ranks.py"))
     ranks = [
-        subprocess.Popen([sys.executable, script, str(rank), str(world_size), str(folder), str(WEIGHTS)])
+        subprocess.Popen(
+            [sys.executable, script, str(rank), str(world_size), str(folder), str(WEIGHTS), *map(str, layout)]
+        )
         for rank in range(world_size)
     ]
     try:
