@@ -38,6 +38,14 @@ class TaskState(StrEnum):
 TERMINAL = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED})
 
 
+class Priority(StrEnum):
+    """How urgent a tenant's task is; the scheduler turns it into a weight."""
+
+    HIGH = "high"
+    STANDARD = "standard"
+    LOW = "low"
+
+
 class Stage(StrEnum):
     """Where a clip's seconds go. QUEUE_WAIT runs from submit to the claim of the attempt that ended the task;
     the others follow one another without a gap and sum to the service time."""
@@ -55,7 +63,11 @@ SERVICE_STAGES = tuple(stage for stage in Stage if stage is not Stage.QUEUE_WAIT
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A validated request on its way into the store. Times are seconds since the epoch, by the store's clock."""
+    """A validated request on its way into the store. Times are seconds since the epoch, by the store's clock.
+
+    `deadline_seconds` is how long after submit the clip should be there (0: the scheduler's default, a multiple of
+    `gpu_seconds`). A `reserved` task runs on the share of the GPUs that its tenant owns.
+    """
 
     tenant: str
     request: ClipRequest
@@ -66,6 +78,9 @@ class NewTask:
     ttl_seconds: float
     idempotency_key: str | None = None
     api_key_id: str = ""
+    deadline_seconds: float = 0.0
+    priority: Priority = Priority.STANDARD
+    reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +120,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
-    """What the router's index knows of a claimable task. `sequence` grows each time a task becomes claimable."""
+    """What the router's index knows of a claimable task. `sequence` grows each time a task becomes claimable.
+
+    `gpu_seconds` is its time alone on one idle GPU. `deadline` is seconds since the epoch (0: the scheduler's default).
+    """
 
     task_id: str
     bucket: str
@@ -113,6 +131,10 @@ class QueuedTask:
     gpu_seconds: float
     tenant: str
     sequence: int
+    deadline: float = 0.0
+    priority: Priority = Priority.STANDARD
+    reserved: bool = False
+    deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
