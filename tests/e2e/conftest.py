@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,23 +10,6 @@ from hhray.model_size import preset
 from mode_clips import MediaServer, write_pictures, write_video
 from server_process import ServerProcess
 from tiny_release import write_tiny_release
-
-PROOFS = Path(__file__).parents[1] / "proofs"
-
-
-@pytest.fixture
-def keep_proof() -> Callable[[str, dict[str, Any]], None]:
-    """Keep the result of a long proof under tests/proofs, with the revision it was run at."""
-
-    def keep(name: str, result: dict[str, Any]) -> None:
-        revision = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
-        )
-        where = {"revision": revision.stdout.strip(), "python": platform.python_version(), "ray": version("ray")}
-        PROOFS.mkdir(exist_ok=True)
-        (PROOFS / f"{name}.json").write_text(json.dumps({**where, **result}, indent=2) + "\n", encoding="utf-8")
-
-    return keep
 
 
 @pytest.fixture(scope="package")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 
 import pytest
 import torch
@@ -122,11 +123,15 @@ def test_a_single_token_and_whoever_watches_operators_get_the_plain_way():
 )  # of what inductor imports
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
-def test_every_kernel_of_torchs_compiler_is_right_and_found_again_by_the_next_start(tmp_path, monkeypatch, dtype):
+def test_every_kernel_of_torchs_compiler_is_right_and_found_again_by_the_next_start(
+    tmp_path, monkeypatch, keep_proof, dtype
+):
     if not shutil.which("g++"):
         pytest.skip("torch compiles for a CPU with g++, and there is none")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # put back at the end
+    seconds = {}
     for hits in (0, 8):
+        began = time.monotonic()
         torch.compiler.reset()
         torch._dynamo.utils.counters.clear()
         cache = kernel_cache(tmp_path / "kernels", PICO, CPU, dtype, ())
@@ -138,3 +143,6 @@ def test_every_kernel_of_torchs_compiler_is_right_and_found_again_by_the_next_st
         assert counters["fxgraph_cache_miss"] == 8 - hits
         cache.seal()
         cache.close()
+        seconds["from the cache" if hits else "compiled"] = round(time.monotonic() - began, 2)
+    name = str(dtype).removeprefix("torch.")
+    keep_proof(f"kernel_cache_{name}", {"torch": torch.__version__, "kernels": 8, "seconds": seconds})

@@ -61,3 +61,12 @@ def test_a_clip_that_is_split_anew_at_every_step_stays_the_same(layout_gang, wor
             assert all(before[0] != after[0] for before, after in pairwise(degrees))
         assert resplit["difference"] <= 1e-5
         assert resplit["counted"] == resplit["by_formula"]
+
+
+@pytest.mark.proof
+def test_eight_ranks_are_kept_as_a_proof(layout_gang, keep_proof):
+    results = [result.facts for result in layout_gang(8)]
+    differences = {name: max(facts["passes"][name]["difference"] for facts in results) for name in results[0]["passes"]}
+    split_anew = max(facts["resplit"]["difference"] for facts in results)
+    keep_proof("layouts_eight_ranks", {"velocities": differences, "split_anew_at_every_step": split_anew})
+    assert max([split_anew, *differences.values()]) <= 1e-5

@@ -1,0 +1,30 @@
+"""What all tests share: where the results of long proofs are kept."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROOFS = Path(__file__).parent / "proofs"
+
+
+@pytest.fixture
+def keep_proof() -> Callable[[str, dict[str, Any]], None]:
+    """Keep the result of a long proof under tests/proofs, with the revision it was run at."""
+
+    def keep(name: str, result: dict[str, Any]) -> None:
+        revision = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        )
+        where = {"revision": revision.stdout.strip(), "python": platform.python_version(), "ray": version("ray")}
+        PROOFS.mkdir(exist_ok=True)
+        (PROOFS / f"{name}.json").write_text(json.dumps({**where, **result}, indent=2) + "\n", encoding="utf-8")
+
+    return keep
