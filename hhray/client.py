@@ -70,11 +70,13 @@ class Client:
         dialogue: str | None = None,
         audio_setting: str | None = None,
         strict: bool = False,
+        deadline_seconds: int | None = None,
     ) -> str:
         """Create a task and return its id. What is None is left to the server's defaults; `duration` is in seconds.
 
         `image` (first frame) and `references` are files or URLs, `video` is a URL. `strict` has the server refuse a
-        mode that its checkpoint was not trained for.
+        mode that its checkpoint was not trained for. `deadline_seconds` from now is when the clip is wanted: it decides
+        the order among the tenant's own clips.
 
         Raises:
             MediaError, InvalidURL, InvalidParameter: the media cannot be used (checked before anything is sent).
@@ -92,6 +94,7 @@ class Client:
             "language": language,
             "audio_setting": audio_setting,
             "strict_capabilities": strict or None,
+            "deadline_seconds": deadline_seconds,
         }
         parameters = {name: value for name, value in chosen.items() if value is not None}
         return self._create({"model": model, "input": given, "parameters": parameters})

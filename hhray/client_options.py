@@ -53,6 +53,7 @@ def configure_submit(parser: argparse.ArgumentParser) -> None:
         "--audio-setting", choices=[setting.value for setting in AudioSetting], help="sound of an edited video"
     )
     parser.add_argument("--strict", action="store_true", help="refuse a mode the checkpoint was not trained for")
+    parser.add_argument("--deadline", type=int, metavar="SECONDS", help="when the clip is wanted, from now")
     parser.add_argument("--wait", action="store_true", help="wait for the clip (implied by --out)")
     add_wait_options(parser)
     add_server_options(parser)

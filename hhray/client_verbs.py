@@ -45,6 +45,7 @@ def _run_submit(args: argparse.Namespace) -> int:
             dialogue=args.dialogue,
             audio_setting=args.audio_setting,
             strict=args.strict,
+            deadline_seconds=args.deadline,
         )
         if args.wait or args.out:
             return _wait_and_show(client, task_id, args)

@@ -19,6 +19,7 @@ from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Reso
 from hhray.model_size import EMBEDDED
 from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import DEFAULT_LADDER, ServedModel
+from hhray.tenancy import TenantSettings, check_reserved
 
 # What a rank reaches in the transformer until somebody measures theirs: two cores share the first (measured), the
 # second is below what the model's authors report of one H100.
@@ -303,8 +304,16 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     keys: KeySettings = KeySettings()
     router: RouterSettings = RouterSettings()
+    tenants: dict[str, TenantSettings] = Field(
+        default_factory=dict, description="Weight, priority and reserved share by tenant; others have the defaults."
+    )
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        check_reserved(self.tenants)
+        return self
 
     @property
     def home(self) -> Path:

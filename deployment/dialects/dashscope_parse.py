@@ -32,16 +32,19 @@ from hhray.settings import MediaSettings
 MAX_BODY_BYTES = 2_000_000
 # What is read of any body: the fields, and the pictures inside them.
 MAX_STREAM_BYTES = MAX_BODY_BYTES + MAX_INLINE_BYTES
+MAX_DEADLINE_SECONDS = 86_400
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class CreateCall:
     """A create as it was asked for. `files` holds, for each of the request's media, the bytes that came along in a data
-    URI, None for one that is to be fetched."""
+    URI, None for one that is to be fetched. `deadline_seconds` is when the client wants the clip, 0 if it does not say.
+    """
 
     request: ClipRequest
     files: tuple[bytes | None, ...] = ()
+    deadline_seconds: float = 0.0
 
 
 def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:
@@ -68,7 +71,8 @@ def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:
     items = parse_media(given, model.mode, media)
     request = _request(model, given, parameters, tuple(item.media for item in items))
     bound_prompt(request)  # refuses a prompt that names a picture which is not there
-    return CreateCall(request, tuple(item.data for item in items))
+    deadline = read_integer("deadline_seconds", parameters, 1, MAX_DEADLINE_SECONDS, default=0)
+    return CreateCall(request, tuple(item.data for item in items), float(deadline))
 
 
 def body_too_large() -> InvalidParameter:

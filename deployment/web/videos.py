@@ -21,6 +21,7 @@ from hhray.errors import InvalidApiKey, InvalidParameter, Throttled
 from hhray.request import ClipRequest, Media
 from hhray.settings import EngineSettings
 from hhray.tasks import NewTask, Task
+from hhray.tenancy import tenant_settings
 
 logger = logging.getLogger("ray.serve")
 
@@ -113,6 +114,7 @@ def _check_backlog(services: Services) -> None:
 def _insert(services: Services, caller: Caller, call: CreateCall, idempotency_key: str | None, request_id: str) -> Task:
     """Insert the task; pictures that came along are in the artifact store before the row can be seen."""
     task_id, clip = str(uuid.uuid4()), call.request
+    granted = tenant_settings(services.settings.tenants, caller.tenant)
     inserted: Task | None = None
     try:
         clip = clip.model_copy(update={"media": _stored(services.artifacts, task_id, call)})
@@ -126,6 +128,9 @@ def _insert(services: Services, caller: Caller, call: CreateCall, idempotency_ke
             ttl_seconds=services.settings.store.task_ttl_seconds,
             idempotency_key=idempotency_key,
             api_key_id=caller.key_id,
+            deadline_seconds=call.deadline_seconds,
+            priority=granted.priority,
+            reserved=granted.reserved > 0,
         )
         inserted = services.store.create(new)
         return inserted

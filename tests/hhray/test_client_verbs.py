@@ -114,13 +114,27 @@ def test_submit_takes_references_a_video_and_what_is_spoken(server, run, task_an
     url = "https://a.example/"
     media = ("--reference", f"{url}1.png", "--reference", f"{url}2.png")
     assert run("submit", "--prompt", "[Image 2]", *media, "--language", "french", "--dialogue", "Oui")[0] == 0
-    assert run("submit", "--prompt", "x", "--video", f"{url}1.mp4", "--audio-setting", "origin", "--strict")[0] == 0
+    assert (
+        run(
+            "submit",
+            "--prompt",
+            "x",
+            "--video",
+            f"{url}1.mp4",
+            "--audio-setting",
+            "origin",
+            "--strict",
+            "--deadline",
+            "60",
+        )[0]
+        == 0
+    )
     first, second = (received.json for received in server.received)
     assert first["model"] == "happyhorse-1.0-r2v"
     assert [item["url"] for item in first["input"]["media"]] == [f"{url}1.png", f"{url}2.png"]
     assert (first["parameters"], first["input"]["dialogue"]) == ({"language": "French"}, "Oui")
     assert (second["model"], second["input"]["media"][0]["type"]) == ("happyhorse-1.0-video-edit", "video")
-    assert second["parameters"] == {"audio_setting": "origin", "strict_capabilities": True}
+    assert second["parameters"] == {"audio_setting": "origin", "strict_capabilities": True, "deadline_seconds": 60}
 
 
 def test_a_language_that_is_none_ends_the_argparse_way(server, run, capsys):

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from hhray.errors import ConfigError
 from hhray.parallel_layout import ParallelLayout
 from hhray.settings import Settings, load_settings
+from hhray.tasks import Priority
+from hhray.tenancy import TenantSettings, tenant_settings
 
 
 @pytest.fixture
@@ -162,3 +164,16 @@ def test_secrets_do_not_show(tmp_path):
     assert "s3cret" not in repr(settings)
     assert "hh-1" not in repr(settings)
     assert "hh-1" not in settings.model_dump_json()
+
+
+def test_tenants_are_granted_weight_priority_and_a_share_of_the_gpus():
+    settings = load_settings(overrides={"tenants": {"acme": {"weight": 3, "priority": "high", "reserved": 0.25}}})
+    granted = tenant_settings(settings.tenants, "acme")
+    assert (granted.weight, granted.priority, granted.reserved) == (3.0, Priority.HIGH, 0.25)
+    assert tenant_settings(settings.tenants, "somebody") == TenantSettings()
+    assert Settings(**settings.to_args()).tenants == settings.tenants
+
+
+def test_more_than_all_gpus_cannot_be_reserved():
+    with pytest.raises(ConfigError, match=r"reserved shares of a, b sum to 1\.2"):
+        load_settings(overrides={"tenants": {"a": {"reserved": 0.6}, "b": {"reserved": 0.6}}})

@@ -94,6 +94,11 @@ def test_a_deterministic_clip_is_one_that_asks_for_it():
     assert parsed(T2V, parameters={"deterministic": True}).request.deterministic
 
 
+def test_a_deadline_is_seconds_from_now_and_none_if_nothing_is_said():
+    assert parsed(T2V).deadline_seconds == 0
+    assert parsed(T2V, parameters={"deadline_seconds": 90}).deadline_seconds == 90
+
+
 def test_a_null_language_and_dialogue_count_as_absent():
     names = ("language", "strict_capabilities", "audio_setting")
     clip = parsed(EDIT, [source()], dialogue=None, parameters=dict.fromkeys(names)).request
@@ -185,6 +190,11 @@ REFUSED = {
     "dialogue with NUL": (body(T2V, dialogue="a\0b"), "InvalidParameter", "input.dialogue: expected text without NUL"),
     "dialogue with half a character": (body(T2V, dialogue="\ud800"), "InvalidParameter", "surrogates"),
     "long dialogue": (body(T2V, dialogue="x" * 2001), "InvalidParameter", "at most 2000 characters, got 2001"),
+    "the deadline is past": (
+        body(T2V, parameters={"deadline_seconds": 0}),
+        "InvalidParameter",
+        "parameters.deadline_seconds: expected",
+    ),
     "deterministic is a number": (
         body(T2V, parameters={"deterministic": 1}),
         "InvalidParameter",
