@@ -18,8 +18,8 @@ from hhray.served_model import DEFAULT_LADDER, SUPER_RESOLUTION_STEPS, Pass, Ser
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A clip, and how many such are denoised as one. The last pass's latents are decoded, with `audio_latents` of sound;
-    `notes` say what it lacks."""
+    """A clip, of which `batch` are denoised as one. The last pass's latents are decoded, with `audio_latents` of
+    sound; `notes` say what it lacks."""
 
     served: ServedModel
     passes: tuple[Pass, ...]
