@@ -136,11 +136,9 @@ def _left_out(columns: dict[str, Vector], chosen: Sequence[str], num_rows: int) 
         if not column.any():
             said[name] = "no row has any of it; measure more than one rank"
         elif np.linalg.norm(unexplained) < ALIKE * np.linalg.norm(column):
-            said[name] = (
-                f"these rows cannot tell it from {', '.join(chosen)}; measure other shapes, batches or networks"
-            )
+            said[name] = f"cannot be told from {', '.join(chosen)}; measure other shapes, batches or networks"
         elif full:
-            said[name] = f"{num_rows} rows are too few; a constant needs {ROWS_PER_CONSTANT}"
+            said[name] = f"{num_rows} rows are too few for another constant; each needs {ROWS_PER_CONSTANT}"
         else:
             said[name] = "these rows do not ask for it"
     return said

@@ -100,7 +100,7 @@ def _rows_of(facts: dict[str, Any]) -> Iterator[Row]:
 def _threads(facts: dict[str, Any]) -> int:
     if facts["device"] != "cpu":
         return 0
-    return max(1, facts["machine"]["threads"] // facts["ranks"])
+    return max(1, int(facts["machine"]["threads"]) // int(facts["ranks"]))
 
 
 def _pixels(text: str) -> Size:
