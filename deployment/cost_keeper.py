@@ -1,4 +1,4 @@
-"""Keeps what the router learns about the cost model: read from the store when it starts, written when it has changed."""
+"""Keeps what the router learns about the cost model: read from the store at its start, written when it has changed."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 The correction of a class is the median of its last 15 ratios of actual to predicted seconds. The median is the robust
 mean of the highest breakdown point (Hampel, Annals of Mathematical Statistics 42, 1971): up to 7 wild values - a first
 compile, a process that was suspended - do not move it beyond the range of the others, and after 8 of a new kind it is
-theirs, so that it follows a machine that changes. It is taken over when it has moved by more than 2 %. A class with fewer than 3 ratios takes the next coarser one's.
+theirs, so that it follows a machine that changes. It is taken over when it has moved by more than 2 %. A class with
+fewer than 3 ratios takes the next coarser one's.
 """
 
 from __future__ import annotations
