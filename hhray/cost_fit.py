@@ -96,7 +96,8 @@ def _candidates(
 ) -> Iterator[tuple[tuple[str, ...], float, Vector]]:
     """Every set of constants that the rows can tell apart and that fits without one below zero, with its score."""
     in_heads = {name for head in heads for name in head}
-    others = [name for name, column in columns.items() if name not in in_heads and column.any()]
+    enough = {name for name, column in columns.items() if np.count_nonzero(column) >= ROWS_PER_CONSTANT}
+    others = [name for name in columns if name in enough - in_heads]
     most = max(1, num_rows // ROWS_PER_CONSTANT)
     for head in heads:
         for count in range(max(0, most - len(head)) + 1 if len(head) <= most else 0):
@@ -133,8 +134,9 @@ def _left_out(columns: dict[str, Vector], chosen: Sequence[str], num_rows: int) 
             continue
         matrix = np.stack([columns[one] for one in chosen], axis=1)
         unexplained = column - matrix @ np.linalg.lstsq(matrix, column, rcond=None)[0]
-        if not column.any():
-            said[name] = "no row has any of it; measure more than one rank"
+        if np.count_nonzero(column) < ROWS_PER_CONSTANT:
+            found = np.count_nonzero(column)
+            said[name] = f"{found} row(s) have any of it, {ROWS_PER_CONSTANT} are needed; measure more than one rank"
         elif np.linalg.norm(unexplained) < ALIKE * np.linalg.norm(column):
             said[name] = f"cannot be told from {', '.join(chosen)}; measure other shapes, batches or networks"
         elif full:

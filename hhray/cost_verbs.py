@@ -90,8 +90,8 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(printable(f"{name}: {value:.4g}"), markup=False, highlight=False, soft_wrap=True)
     for line in (*(f"{name}: left out: {why}" for name, why in facts["left_out"].items()), *facts["notes"]):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-    settings = json.dumps(facts["settings"], indent=2)
-    console.print(printable(f"settings (YAML reads this as it is):\n{settings}"), markup=False, highlight=False)
+    settings = f"settings, which YAML reads as they are: {json.dumps(facts['settings'])}"
+    console.print(printable(settings), markup=False, highlight=False, soft_wrap=True)
 
 
 VERBS: tuple[Verb, ...] = (Verb("fit-costs", "fit the cost model to measured rows", _configure, _run),)

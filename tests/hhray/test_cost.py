@@ -139,7 +139,9 @@ def test_what_a_network_is_conditioned_on_costs_tokens_if_it_was_trained_so():
     plain = ServedModel(preset("tiny"))
     trained = ServedModel(preset("tiny"), Capabilities(r2v=True, edit=True))
     seconds = {
-        (served is trained, mode): UnitCostTable(CostModel(served, 1e10, 1e7)).unit_seconds(bucket(geometry, mode), 0, 1)
+        (served is trained, mode): UnitCostTable(CostModel(served, 1e10, 1e7)).unit_seconds(
+            bucket(geometry, mode), 0, 1
+        )
         for served in (plain, trained)
         for mode in Mode
     }

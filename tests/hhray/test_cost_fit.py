@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from statistics import median
 
 import pytest
 import yaml
 
 from hhray.cli import main
 from hhray.cost import CostModel, Overheads
+from hhray.cost_defaults import DEVICE_COSTS
 from hhray.cost_fit import fit_decode, fit_steps
 from hhray.cost_rows import DecodeRow, StepRow, read_rows
 from hhray.cost_verbs import fit_facts
@@ -74,7 +76,9 @@ def test_noisy_rows_give_rates_within_the_noise_and_nothing_below_zero():
 def test_what_the_rows_cannot_tell_is_left_out_with_the_reason():
     one_rank = fit_steps(rows(degrees=(1,)))
     for name in ("exchange_seconds", "link_bytes_per_second"):
-        assert "more than one rank" in one_rank.left_out[name]
+        assert one_rank.left_out[name].startswith("0 row(s) have any of it")
+    single = fit_steps([*rows(degrees=(1,)), *rows(degrees=(2,))[:1]])
+    assert single.left_out["exchange_seconds"].startswith("1 row(s) have any of it")
     one_network = fit_steps(rows(presets=("pico",)))
     alike = {"layer_seconds", "forward_seconds"} & set(one_network.left_out)
     assert len(alike) == 1  # five layers are five times one: one of the two takes both
@@ -102,11 +106,22 @@ def test_the_published_rows_give_the_rates_of_the_default_and_claim_no_more(caps
     assert facts["constants"]["flops_per_second"] == pytest.approx(5.4e14, rel=0.01)
     assert facts["constants"]["decoded_pixels_per_second"] == pytest.approx(4.2e7, rel=0.01)
     assert len(facts["constants"]) == 2
+    assert DEVICE_COSTS["cuda"].flops_per_second == pytest.approx(facts["constants"]["flops_per_second"], rel=0.01)
     assert [one["ratio"] for one in facts["residuals"]] == pytest.approx([1] * 6, abs=0.2)
     overrides = yaml.safe_load(json.dumps(facts["settings"]))
     model = load_settings(overrides=overrides).cost_model(ServedModel(preset("15b")))
     assert model.flops_per_second == facts["constants"]["flops_per_second"]
     assert model.overheads.decoded_pixels_per_second == facts["constants"]["decoded_pixels_per_second"]
+
+
+def test_the_defaults_of_a_cpu_are_those_of_the_measured_rows():
+    facts = fit_facts(read_rows([RESULTS / "cpu-steps.jsonl"]))
+    known = DEVICE_COSTS["cpu"]
+    assert known.flops_per_second == pytest.approx(facts["constants"]["flops_per_second"], rel=0.05)
+    assert known.overheads.layer_seconds == pytest.approx(facts["constants"]["layer_seconds"], rel=0.1)
+    steps = [one["ratio"] for one in facts["residuals"] if "decode" not in one["row"]]
+    assert 0.9 < median(steps) < 1.1
+    assert max(steps) < 1.5
 
 
 def test_a_measured_file_says_its_residuals_to_people_too(capsys):
@@ -130,7 +145,7 @@ def test_what_is_no_measurement_is_refused(tmp_path):
         read_rows([tmp_path / "missing.json"])
     for name, text in (("text", "no JSON"), ("other", '{"a": 1}'), ("dry", '{"dry": true}')):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ConfigError, match="is not what python -m engine.bench --json writes"):
+        with pytest.raises(ConfigError, match="is not what"):
             read_rows([tmp_path / name])
     with pytest.raises(ConfigError, match="one kind of device"):
         fit_facts([])

@@ -72,8 +72,8 @@ PUBLIC_NAMES = {
     "LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
     "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "
     "step_work",
-    "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
-    "TaskState",
+    "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL "
+    "Task TaskState",
     "hhray.unit_costs": "UnitCostTable",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
