@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
+from deployment.scheduler.values import UnitCosts
 from hhray.corrected_costs import CorrectedCosts
 from hhray.cost import CostModel
 from hhray.cost_correction import Corrections
@@ -24,7 +25,7 @@ class CostStore(Protocol):
 
 
 class CostKeeper:
-    """`costs` are what a scheduler asks; `observe` teaches them. Only one writer of each name may keep at a time.
+    """`costs` are what a scheduler asks (UnitCosts); `observe` teaches them. Only one writer of a name at a time.
 
     Args:
         store: where rows are kept.
@@ -39,6 +40,11 @@ class CostKeeper:
         self.costs = CorrectedCosts(UnitCostTable(model))
         self._unsaved: dict[str, str] = {}
 
+    @property
+    def unit_costs(self) -> UnitCosts:
+        """`costs`, as a scheduler takes them; the same object before and after `restore`."""
+        return self.costs
+
     async def restore(self) -> None:
         """Go on from what the store has; before anything is observed.
 
@@ -46,7 +52,7 @@ class CostKeeper:
             StoreUnavailable: the database does not answer.
         """
         rows = await asyncio.to_thread(self._store.costs)
-        self.costs = CorrectedCosts(self.costs.table, Corrections.from_rows(rows))
+        self.costs.go_on_from(Corrections.from_rows(rows))
         self._ratios = PredictedRatios(self._writer, rows)
 
     def observe(

@@ -1,8 +1,12 @@
 """How many clips of a bucket are worth packing into one batch: decided by seconds per clip, measured where they are.
 
-Packing pays where a rank is not busy enough: what was measured elsewhere gains up to 1.2x at 2,000 tokens and nothing
-at 4,000 (one image of 1024 x 1024 on an H200: 1.02x at batch 2), sometimes less than nothing. So the cap is 1 above
-4,000 tokens on a rank unless a measurement says otherwise, and elsewhere it is the last batch that still gained.
+Packing pays where a rank is not busy enough. Published, for images on GPUs: at 1,000 tokens 1.8x with 2 and 3.1x with 8
+(Qwen-Image on an H200, sglang pull request 22183), at 2,000 tokens 1.16x with 2 (L20X, vllm-omni 7227), at 4,100 tokens
+1.02x (H200) or a slight loss (Ascend, vllm-omni 3831). Our shortest 256P clip has 2,300 tokens and more; nobody has
+measured it on a GPU. On the CPU of engine/bench/results nothing is gained, and the embedded network loses from 4 on.
+
+So the cap is 1 above 4,096 tokens on a rank, and below it the last batch that still gained: a batch that gains nothing
+only makes its first clip wait for its last.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from hhray.served_model import ServedModel
 
 MIN_GAIN = 0.05
 MAX_TOKENS_PER_RANK = 4096
+ROUNDING = 1e-9
 
 
 class BatchCosts(Protocol):
@@ -47,7 +52,7 @@ def batch_cap(
         bucket: `str(ShapeKey)`.
         degree: ranks of the block.
         most: clips that a batch may have at all.
-        min_gain: of seconds per clip, against one clip less.
+        min_gain: of seconds per clip, against one clip less; 0 packs whatever does not lose.
         max_tokens_per_rank: of a clip that may be packed.
 
     Raises:
@@ -59,7 +64,7 @@ def batch_cap(
     cap, per_clip = 1, sum(costs.unit_seconds(bucket, unit, degree) for unit in units)
     while cap < most:
         larger = sum(costs.unit_seconds(bucket, unit, degree, cap + 1) for unit in units) / (cap + 1)
-        if larger > (1 - min_gain) * per_clip:
+        if larger > (1 - min_gain) * per_clip * (1 + ROUNDING):
             break
         cap, per_clip = cap + 1, larger
     return cap

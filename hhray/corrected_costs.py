@@ -32,6 +32,11 @@ class CorrectedCosts:
         self.corrections = Corrections() if corrections is None else corrections
         self._seconds: dict[tuple[str, int, int], tuple[float, ...]] = {}
 
+    def go_on_from(self, corrections: Corrections) -> None:
+        """Take over other corrections, such as those of the process before this one."""
+        self.corrections = corrections
+        self._seconds.clear()
+
     def num_units(self, bucket: str) -> int:
         """Denoising steps over all passes, and decode chunks."""
         return self.table.num_units(bucket)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from hhray.batch_cap import batch_cap, tokens_of
@@ -12,6 +15,7 @@ from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.unit_costs import UnitCostTable
 
+RESULTS = Path(__file__).parents[2] / "engine" / "bench" / "results"
 FULL = ServedModel(preset("15b"), ladder=dict(STAGE_OF_TIER))
 SMALL = ServedModel(preset("pico"))
 PREVIEW = "t2v/256P/16:9/3"
@@ -62,6 +66,7 @@ def test_fixed_times_make_batches_worth_while_and_products_do_not():
         return batch_cap(UnitCostTable(CostModel(served, flops, 1e9, Overheads(**rest))), served, PREVIEW)
 
     assert cap(SMALL, 1e10) == 1
+    assert batch_cap(UnitCostTable(CostModel(SMALL, 1e10, 1e9)), SMALL, PREVIEW, min_gain=0) == 8  # as fast, at least
     assert cap(SMALL, 1e13, layer_seconds=0.01) == 8
     assert cap(FULL, 5.4e14) == 1
 
@@ -75,3 +80,15 @@ def test_what_was_measured_decides():
         costs.observe(PREVIEW, range(8), 1, 2, 1.4 * one)
         costs.observe(PREVIEW, range(8), 1, 3, 2.1 * one)
     assert batch_cap(costs, SMALL, PREVIEW, most=3) == 2
+
+
+def test_the_measured_rows_of_a_cpu_pack_nothing_with_the_embedded_network():
+    """Both rounds of engine/bench/results/cpu-steps.jsonl: two clips together gain less than 5 % each."""
+    lines = (RESULTS / "cpu-steps.jsonl").read_text(encoding="utf-8").splitlines()
+    per_clip: dict[int, list[float]] = {}
+    for facts in map(json.loads, lines):
+        if (facts["preset"], facts["clip"]["size"], facts["clip"]["duration"]) == ("embedded", "160x96", 3):
+            per_clip.setdefault(facts["batch"], []).append(facts["stages"][0]["seconds_per_step"] / facts["batch"])
+    assert sorted(per_clip) == [1, 2, 4, 8]
+    for one, two in zip(per_clip[1], per_clip[2], strict=True):
+        assert batch_cap(PerClip(one, two), SMALL, PREVIEW, most=2) == 1

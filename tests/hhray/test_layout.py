@@ -19,7 +19,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PUBLIC_NAMES = {
     "hhray": "",
     "hhray.__main__": "",
-    "hhray.batch_cap": "BatchCosts MAX_TOKENS_PER_RANK MIN_GAIN batch_cap tokens_of",
+    "hhray.batch_cap": "BatchCosts MAX_TOKENS_PER_RANK MIN_GAIN ROUNDING batch_cap tokens_of",
     "hhray.blocks": "BLOCK_SIZES Block aligned_blocks block_sizes smallest_block",
     "hhray.capabilities": "Capabilities FALLBACKS",
     "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
@@ -72,8 +72,8 @@ PUBLIC_NAMES = {
     "LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
     "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "
     "step_work",
-    "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL "
-    "Task TaskState",
+    "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
+    "TERMINAL Task TaskState",
     "hhray.unit_costs": "UnitCostTable",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
