@@ -108,16 +108,17 @@ class CostModel:
     def decode_seconds(self, geometry: ClipGeometry, items: int = 1, ranks: int = 1) -> float:
         """Predicted wall seconds of decoding, enlarging and encoding `items` clips, one after the other.
 
-        Ranks share the decode where the decoder works in windows, as those of a checkpoint do and the small presets'
-        do not; one worker enlarges and encodes.
+        Ranks decode in turns where the decoder works in windows of about a second, as those of a checkpoint do and the
+        small presets' do not; one worker enlarges and encodes.
         """
         output, rest = geometry.output, self.overheads
         grid = self.served.passes(geometry)[-1].grid
         decoded = grid.width * grid.height * SPATIAL_STRIDE**2 * grid.decoded_frames
-        sharing = 1 if is_small(self.served.size) else min(ranks, decode_chunks(geometry))
+        chunks = decode_chunks(geometry)
+        turns = chunks if is_small(self.served.size) else -(-chunks // ranks)
         return items * (
             rest.decode_seconds
-            + decoded / rest.decoded_pixels_per_second / sharing
+            + decoded / rest.decoded_pixels_per_second * turns / chunks
             + output.width * output.height * geometry.num_frames / self.pixels_per_second
         )
 
