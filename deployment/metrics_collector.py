@@ -11,22 +11,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from deployment.cost_keeper import CostStore
 from deployment.store.base import TaskStore
 from hhray import __version__, metrics
+from hhray.predicted_ratio import ratio_histograms
 from hhray.tasks import EngineRecord
 
 ENGINE_FRESH_SECONDS = 15.0
-_LE = (*map(str, metrics.BUCKETS_SECONDS), "+Inf")
 
 
 class ClipCollector(Collector):
-    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs.
+    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs; `costs` keeps what
+    the router learns about the cost model.
 
     `collect` raises StoreUnavailable when the database does not answer.
     """
 
-    def __init__(self, store: TaskStore, preset: str) -> None:
-        self._store = store
+    def __init__(self, store: TaskStore, preset: str, costs: CostStore | None = None) -> None:
+        self._store, self._costs = store, costs
         self._preset = preset
 
     def collect(self) -> Iterator[Metric]:
@@ -37,12 +39,13 @@ class ClipCollector(Collector):
         yield from self._counters(engines)
 
     def _histograms(self) -> Iterator[Metric]:
-        rows = self._store.metric_rows()
+        rows = [*self._store.metric_rows(), *ratio_histograms(self._costs.costs() if self._costs else {})]
         for metric in metrics.HISTOGRAMS:
             family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
             for row in rows:
                 if row.metric == metric.name:
-                    buckets = list(zip(_LE, accumulate(row.counts), strict=True))
+                    limits = (*map(str, metric.buckets), "+Inf")
+                    buckets = list(zip(limits, accumulate(row.counts), strict=True))
                     family.add_metric(row.labels, buckets, row.sum_seconds)
             yield family
 
@@ -72,12 +75,12 @@ class ClipCollector(Collector):
         yield family
 
 
-def render(store: TaskStore, preset: str) -> tuple[bytes, str]:
+def render(store: TaskStore, preset: str, costs: CostStore | None = None) -> tuple[bytes, str]:
     """Body and content type of GET /metrics.
 
     Raises:
         StoreUnavailable: the database does not answer.
     """
     registry = CollectorRegistry()
-    registry.register(ClipCollector(store, preset))
+    registry.register(ClipCollector(store, preset, costs))
     return generate_latest(registry), CONTENT_TYPE_LATEST

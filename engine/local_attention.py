@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.attention import QueryBlock, attend_blocks, joined, rows_of
 from engine.model.stream import ItemShape
 from hhray.geometry import LatentGrid
+from hhray.local_rule import LocalRule
 
 __all__ = [
     "LOCAL_1080P",
@@ -31,22 +32,6 @@ __all__ = [
     "query_blocks",
     "rows_of",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class LocalRule:
-    """In `layers`, video tokens see `window` latent frames to either side.
-
-    Raises:
-        ValueError: a negative window.
-    """
-
-    window: int
-    layers: frozenset[int]
-
-    def __post_init__(self) -> None:
-        if self.window < 0:
-            raise ValueError(f"a window of {self.window} latent frames; it must be 0 or more")
 
 
 # 1080p super-resolution: of 40 layers the eight 3, 7, .. 31 see everything.

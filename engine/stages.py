@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle
 from engine.samplers.base import Sampler
 from engine.samplers.distilled import DistilledSampler
 from engine.samplers.unipc import Guidance, UniPCSampler
+from hhray.local_rule import local_rule
 from hhray.memory_parts import Stage
 from hhray.served_model import SUPER_RESOLUTION_STEPS, ServedModel
 
-LOCAL_WINDOW = 11
+__all__ = ["local_rule", "stage_sampler", "stage_style"]
 
 
 def stage_sampler(stage: Stage, served: ServedModel) -> Sampler:
@@ -23,10 +23,3 @@ def stage_sampler(stage: Stage, served: ServedModel) -> Sampler:
 def stage_style(stage: Stage) -> CoordinateStyle:
     """How the stage's network counts positions."""
     return CoordinateStyle.V2 if stage is Stage.BASE else CoordinateStyle.V1
-
-
-def local_rule(stage: Stage, num_layers: int) -> LocalRule | None:
-    """Which layers see near frames only: at 1080p all but every fourth, from 3 to 8 before the end; None elsewhere."""
-    if stage is not Stage.SR_1080P:
-        return None
-    return LocalRule(LOCAL_WINDOW, frozenset(range(num_layers)) - frozenset(range(3, num_layers - 8, 4)))

@@ -9,6 +9,7 @@ from typing import Any
 from engine.checkpoint.verbs import VERBS as CHECKPOINT_VERBS
 from engine.fetch.verbs import VERBS as FETCH_VERBS
 from engine.generate_verb import VERBS as GENERATE_VERBS
+from hhray.cost_verbs import VERBS as COST_VERBS
 from hhray.model_size import PRESETS, preset
 from hhray.plan_verbs import VERBS as PLAN_VERBS
 from hhray.verb import Verb
@@ -64,4 +65,5 @@ VERBS: tuple[Verb, ...] = (
     *CHECKPOINT_VERBS,
     *FETCH_VERBS,
     *PLAN_VERBS,
+    *COST_VERBS,
 )

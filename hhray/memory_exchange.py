@@ -73,19 +73,17 @@ def planned_exchange_bytes(
 def eligible_layouts(size: ModelSize, num_ranks: int) -> tuple[ParallelLayout, ...]:
     """The layouts that the cheapest can be, whatever the shape: the one that sends least where all is seen, and those
     with less Ulysses, which layers that see near frames only may prefer, because there a halo is all they fetch.
-
-    With even slices a rank sends, for each of its own tokens, (U - 1) (2 H + 2 K) / U + (G - 1) 2 K vectors of a head.
     """
-    heads, keys = size.num_heads, 2 * size.num_kv_heads
-
-    def sent(layout: ParallelLayout) -> Fraction:
-        """Heads' worth of a rank's own tokens, evenly split."""
-        degree = layout.ulysses
-        return Fraction((degree - 1) * (2 * heads + keys), degree) + (layout.gather - 1) * keys
-
     layouts = possible_layouts(num_ranks, size)
-    least = min(layouts, key=sent)
+    least = min(layouts, key=lambda layout: heads_sent(size, layout))
     return tuple(layout for layout in layouts if layout.ulysses <= least.ulysses)
+
+
+def heads_sent(size: ModelSize, layout: ParallelLayout) -> Fraction:
+    """Vectors of a head that a rank sends in a layer where everything is seen, for each token of its even slice:
+    (U - 1) (2 H + 2 K) / U + (G - 1) 2 K."""
+    degree, keys = layout.ulysses, 2 * size.num_kv_heads
+    return Fraction((degree - 1) * (2 * size.num_heads + keys), degree) + (layout.gather - 1) * keys
 
 
 def communicator_bytes(block_sizes: tuple[int, ...], linked: bool) -> int:

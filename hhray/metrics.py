@@ -1,7 +1,7 @@
 """Every metric of hhray: name, help, labels, buckets. The store rolls them up; the ingress renders them.
 
-Histogram rows are built from terminal tasks only, in the transaction that ends the task, so that `_count` and `_sum`
-are exact and the same from any ingress replica, also after a restart.
+Histogram rows of clips are built from terminal tasks only, in the transaction that ends the task, so that `_count` and
+`_sum` are exact and the same from any ingress replica, also after a restart.
 """
 
 from __future__ import annotations
@@ -37,6 +37,17 @@ STAGE_SECONDS = Metric(
     ("stage", *CLIP_LABELS),
     BUCKETS_SECONDS,
 )
+RATIO_BUCKETS = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0)
+# A histogram that the router counts and the store keeps, not a gauge: every ingress replica shows the same counts, and
+# what is asked of them (quantiles, sum / count, shares) stays right where the same counts are added up several times.
+PREDICTED_RATIO = Metric(
+    "hhray_predicted_ratio",
+    "histogram",
+    "Actual seconds of a command of steps, or of a decode, over those the cost model predicted with its corrections; "
+    "what compiled, or met a shape for the first time, is left out.",
+    ("resolution", "stage"),
+    RATIO_BUCKETS,
+)
 QUEUE_DEPTH = Metric("hhray_queue_depth", "gauge", "Tasks waiting for an engine.")
 QUEUED_GPU_SECONDS = Metric("hhray_queued_gpu_seconds", "gauge", "Estimated GPU-seconds of the waiting tasks.")
 RUNNING_CLIPS = Metric("hhray_running_clips", "gauge", "Tasks running now.")
@@ -51,7 +62,7 @@ COLD_SHAPES = Metric(
     ("engine",),
 )
 
-HISTOGRAMS = (CLIP_SECONDS, STAGE_SECONDS)
+HISTOGRAMS = (CLIP_SECONDS, STAGE_SECONDS, PREDICTED_RATIO)
 GAUGES = (QUEUE_DEPTH, QUEUED_GPU_SECONDS, RUNNING_CLIPS, RUNNING_GPU_SECONDS, ENGINES, BUILD_INFO)
 COUNTERS = (COLD_SHAPES,)
 ALL = HISTOGRAMS + GAUGES + COUNTERS
@@ -60,7 +71,7 @@ ALL = HISTOGRAMS + GAUGES + COUNTERS
 @dataclass(frozen=True, slots=True)
 class RollupRow:
     """One labelled histogram as the store keeps it: `counts[i]` observations in bucket i (not cumulative; the last
-    bucket is +Inf), their exact number and sum in seconds."""
+    bucket is +Inf), their exact number and sum, in seconds or, of PREDICTED_RATIO, in ratios."""
 
     metric: str
     labels: tuple[str, ...]

@@ -6,6 +6,7 @@ nested with `__`, as in `HHRAY_ENGINE__RANKS=4`) or from code; the file beats th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,16 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hhray.cost import CostModel
+from hhray.cost_defaults import DEVICE_COSTS
 from hhray.errors import ConfigError
 from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
 from hhray.model_size import EMBEDDED
 from hhray.parallel_layout import ParallelLayout
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 from hhray.tenancy import TenantSettings, check_reserved
-
-# What a rank reaches in the transformer until somebody measures theirs: two cores share the first (measured), the
-# second is below what the model's authors report of one H100.
-FLOPS_PER_SECOND = {"cpu": 4e10, "cuda": 3e14}
 
 
 class _Group(BaseModel):
@@ -66,6 +64,25 @@ class WarmUpShape(_Group):
     @property
     def geometry(self) -> ClipGeometry:
         return ClipGeometry(self.resolution, self.ratio, self.duration)
+
+
+class CostSettings(_Group):
+    """What a rank spends beside its matrix products, as `hhray fit-costs` finds it; none: the default of the device.
+
+    A constant that `fit-costs` leaves out may be set to 0 (seconds), so that nothing is counted for it.
+    """
+
+    attention_flops_per_second: float | None = Field(
+        default=None, ge=0, description="Reached in attention; 0: as in the products."
+    )
+    memory_bytes_per_second: float | None = Field(default=None, gt=0, description="At which weights are read.")
+    layer_seconds: float | None = Field(default=None, ge=0, description="Of every layer, whatever its tokens.")
+    forward_seconds: float | None = Field(default=None, ge=0, description="Of every forward pass.")
+    item_seconds: float | None = Field(default=None, ge=0, description="Of every clip of a batch, every forward pass.")
+    exchange_seconds: float | None = Field(default=None, ge=0, description="Of every collective, beside its bytes.")
+    link_bytes_per_second: float | None = Field(default=None, gt=0, description="That a rank sends to the others.")
+    decoded_pixels_per_second: float | None = Field(default=None, gt=0, description="Decoded, at the size that ran.")
+    decode_seconds: float | None = Field(default=None, ge=0, description="Of every decode, beside its pixels.")
 
 
 class EngineSettings(_Group):
@@ -164,11 +181,14 @@ class EngineSettings(_Group):
     flops_per_second: float = Field(
         default=0.0,
         ge=0,
-        description="Cost model: what one rank reaches in the transformer; 0: 4e10 on a CPU, 3e14 on a GPU.",
+        description="Cost model: what one rank reaches in matrix products; 0: the default of the device.",
     )
     pixels_per_second: float = Field(
-        default=2e7, gt=0, description="Cost model: pixels decoded and encoded per second."
+        default=0.0,
+        ge=0,
+        description="Cost model: delivered pixels enlarged and encoded per second; 0: the default of the device.",
     )
+    costs: CostSettings = Field(default=CostSettings(), description="Cost model: what else a rank spends.")
 
     @model_validator(mode="after")
     def _ranks_fit(self) -> Self:
@@ -346,8 +366,10 @@ class Settings(BaseSettings):
 
     def cost_model(self, served: ServedModel) -> CostModel:
         """The cost model of what is served."""
-        engine = self.engine
-        return CostModel(served, engine.flops_per_second or FLOPS_PER_SECOND[engine.device], engine.pixels_per_second)
+        engine, known = self.engine, DEVICE_COSTS[self.engine.device]
+        overheads = replace(known.overheads, **engine.costs.model_dump(exclude_none=True))
+        flops = engine.flops_per_second or known.flops_per_second
+        return CostModel(served, flops, engine.pixels_per_second or known.pixels_per_second, overheads)
 
     def to_args(self) -> dict[str, Any]:
         """Plain values that rebuild these settings (`Settings(**args)`) in another process; secrets included,

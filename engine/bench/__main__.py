@@ -69,8 +69,9 @@ def _make(folder: Path) -> None:
 def _keep(facts: dict[str, Any], folder: Path, kinds: tuple[str, str]) -> None:
     """NAME.json, and of a measured run NAME-stages.png and NAME-scaling.png; `kinds`: dtype and precision, or empty."""
     clip = facts["clip"]
+    batch = f"batch{facts['batch']}" if facts["batch"] > 1 else ""
     kind = "dry" if facts["dry"] else f"{facts['ranks']}x{facts['device']}"
-    name = "-".join(filter(None, (facts["preset"], clip["size"], f"{clip['duration']}s", *kinds, kind)))
+    name = "-".join(filter(None, (facts["preset"], clip["size"], f"{clip['duration']}s", *kinds, batch, kind)))
     (folder / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not facts["dry"]:
         stages_plot(facts, folder / f"{name}-stages.png")

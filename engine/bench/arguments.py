@@ -31,7 +31,8 @@ class Options:
     bytes, one direction) is the projection's; `device` is cpu or cuda. With `compiled` the engine's compiled way is
     measured, beside the plain one, and its kernels are kept in the folder `kernels` unless that is empty; `dtype`, fp32
     or bf16, takes the place of the network's own; `clock` is that of engine.bench.clock. `precision`, fp8 or int8, is
-    what the measured network's linears are kept in; empty: `dtype`, as those of the plain one always are."""
+    what the measured network's linears are kept in; empty: `dtype`, as those of the plain one always are. `batch` equal
+    clips are denoised as one."""
 
     preset: str
     tier: Resolution
@@ -47,6 +48,7 @@ class Options:
     dtype: str = ""
     clock: str = WALL
     precision: str = ""
+    batch: int = 1
 
     @property
     def network(self) -> ModelSize:
@@ -73,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     add("--duration", type=int, default=5, metavar="SECONDS", help="of the clip (default: %(default)s)")
     add("--text-tokens", type=int, default=TEXT_TOKENS, metavar="N", help="of the prompt (default: %(default)s)")
     add("--steps", type=int, default=STEPS, metavar="N", help="timed steps of each stage (default: %(default)s)")
+    add("--batch", type=int, default=1, metavar="N", help="clips denoised as one (default: %(default)s)")
     add("--ranks", type=int, default=1, metavar="N", help="share a clip, and compare with one rank (default: 1)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
     link = f"of the projection, one direction (default: {LINK_GB_PER_SECOND:g}, NVLink 4)"
@@ -117,6 +120,7 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
         dtype=arguments.dtype,
         clock=arguments.clock,
         precision=arguments.precision,
+        batch=arguments.batch,
     )
 
 
@@ -130,7 +134,7 @@ def command_line(argv: Sequence[str], to: Path | None, kernels: str = "") -> str
 def _check_numbers(arguments: argparse.Namespace) -> None:
     if arguments.duration not in DURATIONS:
         raise ConfigError(f"--duration {arguments.duration}: give {DURATIONS[0]} to {DURATIONS[-1]} seconds")
-    for option, least in (("text_tokens", 2), ("steps", 1), ("ranks", 1)):
+    for option, least in (("text_tokens", 2), ("steps", 1), ("batch", 1), ("ranks", 1)):
         if getattr(arguments, option) < least:
             name = option.replace("_", "-")
             raise ConfigError(f"--{name} {getattr(arguments, option)}: give {least} or more")

@@ -59,7 +59,7 @@ def measure_pass(
     consider_compiled_attention()
     measure_layers(work.stream(one), work.size, rank.rank, rank.world_size, rank.device, work.rule(one))
     clips = [_TimedClip(network, work, one, rank) for network in networks]
-    activation_bytes, kernels = _watched_step(clips[0].denoiser, clip_input(work, one, rank.device))
+    activation_bytes, kernels = _watched_step(clips[0].denoiser, clip_inputs(work, one, rank.device))
     on_step()
     peaks = []
     for clip in clips:
@@ -90,6 +90,7 @@ def measure_pass(
         peak_bytes=0,
         kernels=kernels,
         device=rank.device.type,
+        items=work.batch,
     )
     found = zip(seconds, peaks, profiles, strict=True)
     return tuple(replace(common, seconds=tuple(each), peak_bytes=peak, profile=one) for each, peak, one in found)
@@ -100,18 +101,21 @@ def num_steps(steps: int, networks: int) -> int:
     return 1 + networks * (2 + steps)
 
 
-def clip_input(work: Workload, one: Pass, device: torch.device) -> ClipInput:
-    """A clip of noise and random text features; super-resolution holds its audio, as in earnest."""
-    draw = NoiseSource(SEED, device)
+def clip_inputs(work: Workload, one: Pass, device: torch.device) -> list[ClipInput]:
+    """Clips of noise and random text features; super-resolution holds their audio, as in earnest."""
+    return [_clip_input(work, one, NoiseSource(SEED + item, device)) for item in range(work.batch)]
+
+
+def _clip_input(work: Workload, one: Pass, draw: NoiseSource) -> ClipInput:
     text = draw((work.text_tokens, work.size.text_channels))
     audio = None if one.stage is Stage.BASE else draw((work.audio_latents, AUDIO_CHANNELS))
     return ClipInput(one.grid, work.audio_latents, text, draw, audio=audio)
 
 
-def _watched_step(denoiser: Denoiser, clip: ClipInput) -> tuple[int, tuple[str, ...]]:
-    """The most bytes of activations at one time, and the attention kernels, of a clip's first step."""
+def _watched_step(denoiser: Denoiser, clips: list[ClipInput]) -> tuple[int, tuple[str, ...]]:
+    """The most bytes of activations at one time, and the attention kernels, of a batch's first step."""
     with torch.no_grad():  # not inference mode: see KernelWatch
-        batch = denoiser.start([clip])
+        batch = denoiser.start(clips)
         known = [*denoiser.model.parameters(), *denoiser.model.buffers(), *batch.inputs]
         with ActivationMeter(known) as meter, KernelWatch() as watch:
             denoiser.step(batch, 0)
@@ -134,7 +138,7 @@ class _TimedClip:
         """Seconds of the next step."""
         batch = self._batch
         if batch is None or batch.next_step == self._pass.num_steps:
-            batch = self._batch = self.denoiser.start([clip_input(self._work, self._pass, self._device)])
+            batch = self._batch = self.denoiser.start(clip_inputs(self._work, self._pass, self._device))
         sent = batch.bytes_sent
         synchronise(self._device)
         began = self._clock()

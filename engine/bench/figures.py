@@ -12,7 +12,7 @@ from engine.bench.peak import GemmPeak
 
 @dataclass(frozen=True, slots=True)
 class StageFigures:
-    """One stage of one clip on some ranks.
+    """One stage of one clip, or of several denoised as one, on some ranks.
 
     Attributes:
         stage: base, 540p_sr, 1080p_sr, video decode or audio decode.
@@ -26,6 +26,7 @@ class StageFigures:
         kernels: attention operators that ran, or the decoder's name.
         device: cpu or cuda.
         profile: seconds of one step on the rank, by kind of operator; empty of a decoder.
+        items: clips that a step is of.
     """
 
     stage: str
@@ -39,6 +40,7 @@ class StageFigures:
     kernels: tuple[str, ...]
     device: str
     profile: dict[str, float] = field(default_factory=dict)
+    items: int = 1
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
@@ -52,7 +54,7 @@ class StageFigures:
 
     @property
     def seconds_per_clip(self) -> float:
-        return self.steps * self.seconds_per_step
+        return self.steps * self.seconds_per_step / self.items
 
     def flops_per_second(self, num_devices: int) -> float:
         """What each of the devices that share a step reaches."""

@@ -16,11 +16,11 @@ WORLD_SIZES = (1, 2, 4, 8)
 
 @dataclass(frozen=True, slots=True)
 class PassCost:
-    """A pass on one device: steps of a clip, measured seconds of one, its stream, bytes of an exchanged number, and
-    which layers see near frames only."""
+    """A pass on one device: steps of a clip (of a batch: divided by its clips), measured seconds of one, its stream,
+    bytes of an exchanged number, and which layers see near frames only."""
 
     stage: str
-    steps: int
+    steps: float
     seconds_per_step: float
     stream: TokenStream
     size: ModelSize

@@ -41,6 +41,7 @@ def head(options: Options, work: Workload, command: str) -> dict[str, Any]:
         },
         "device": options.device,
         "ranks": options.ranks,
+        "batch": options.batch,
         "clock": options.clock,
     }
 
@@ -113,7 +114,7 @@ def _projection(options: Options, work: Workload, found: Measured, device: str) 
     costs = [
         PassCost(
             figures.stage,
-            one.num_steps,
+            one.num_steps / work.batch,
             figures.seconds_per_step,
             work.stream(one),
             work.size,

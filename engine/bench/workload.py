@@ -18,13 +18,15 @@ from hhray.served_model import DEFAULT_LADDER, SUPER_RESOLUTION_STEPS, Pass, Ser
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One clip. The last pass's latents are decoded, with `audio_latents` of sound; `notes` say what it lacks."""
+    """A clip, of which `batch` are denoised as one. The last pass's latents are decoded, with `audio_latents` of
+    sound; `notes` say what it lacks."""
 
     served: ServedModel
     passes: tuple[Pass, ...]
     audio_latents: int
     text_tokens: int
     notes: tuple[str, ...] = ()
+    batch: int = 1
 
     @property
     def size(self) -> ModelSize:
@@ -36,8 +38,8 @@ class Workload:
         return self.passes[-1].grid
 
     def stream(self, one: Pass) -> TokenStream:
-        """The tokens of a pass: video, audio and text of the one clip."""
-        return TokenStream((ItemShape(one.grid, self.audio_latents, self.text_tokens),))
+        """The tokens of a pass: video, audio and text of every clip of the batch."""
+        return TokenStream((ItemShape(one.grid, self.audio_latents, self.text_tokens),) * self.batch)
 
     def rule(self, one: Pass) -> LocalRule | None:
         """Which layers of the pass see near frames only."""
@@ -53,11 +55,12 @@ def workload(options: Options) -> Workload:
     geometry = ClipGeometry(options.tier, Ratio.R16_9, options.duration)
     if options.pixels is not None:
         passes = _passes(served, options.pixels, options.duration)
-        return Workload(served, passes, geometry.audio_latents, options.text_tokens)
+        return Workload(served, passes, geometry.audio_latents, options.text_tokens, batch=options.batch)
     notes = []
     if options.tier is not Resolution.P256 and options.tier not in ladder:
         notes.append(f"the {size.name} network has no super-resolution: {options.tier} is enlarged after decoding")
-    return Workload(served, served.passes(geometry), geometry.audio_latents, options.text_tokens, tuple(notes))
+    passes, texts = served.passes(geometry), options.text_tokens
+    return Workload(served, passes, geometry.audio_latents, texts, tuple(notes), options.batch)
 
 
 def pixels(grid: LatentGrid) -> Size:

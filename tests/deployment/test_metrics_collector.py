@@ -8,7 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from deployment.metrics_collector import render
 from deployment.store.sqlite import SqliteStore
 from hhray import __version__, metrics
+from hhray.corrected_costs import Measured
 from hhray.errors import StoreUnavailable
+from hhray.memory_parts import Stage
+from hhray.predicted_ratio import PredictedRatios
 from hhray.request import ClipRequest, Mode
 from hhray.tasks import Artifact, EngineRecord, NewTask
 
@@ -91,6 +94,29 @@ def test_cold_shapes_are_counted_by_engine(store):
     store.heartbeat(EngineRecord("e2", 2, "tiny", "starting"))
     found = samples(families(store)["hhray_cold_shapes"], "hhray_cold_shapes_total")
     assert found == {(("engine", "e1"),): 3, (("engine", "e2"),): 0}
+
+
+class RowsInMemory:
+    """The store's verb `costs`, until the store has it."""
+
+    def __init__(self, rows):
+        self.costs = lambda: rows
+
+
+def test_errors_of_the_cost_model_are_a_histogram_of_their_own_buckets_the_same_from_every_replica(store):
+    ratios = PredictedRatios("router")
+    for ratio in (0.2, 0.97, 1.0, 9.0):
+        ratios.observe(Measured(Stage.SR_1080P, "t2v/1080P/16:9/5", ratio))
+    rows = RowsInMemory(ratios.take_changed())
+    body = render(store, "tiny", rows)[0]
+    assert body == render(store, "tiny", rows)[0]
+    (family,) = (one for one in text_string_to_metric_families(body.decode()) if one.name == "hhray_predicted_ratio")
+    buckets = [sample for sample in family.samples if sample.name.endswith("_bucket")]
+    assert {**buckets[0].labels, "le": ""} == {"resolution": "1080P", "stage": "1080p_sr", "le": ""}
+    assert [float(sample.labels["le"]) for sample in buckets] == [*metrics.RATIO_BUCKETS, float("inf")]
+    assert [sample.value for sample in buckets] == [1, 1, 1, 1, 1, 1, *[3] * 7, 4]
+    (total,) = (sample.value for sample in family.samples if sample.name.endswith("_sum"))
+    assert total == pytest.approx(11.17)
 
 
 def test_a_store_that_does_not_answer_gives_no_half_figures(store):

@@ -19,6 +19,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PUBLIC_NAMES = {
     "hhray": "",
     "hhray.__main__": "",
+    "hhray.batch_cap": "BatchCosts MAX_TOKENS_PER_RANK MIN_GAIN ROUNDING batch_cap tokens_of",
     "hhray.blocks": "BLOCK_SIZES Block aligned_blocks block_sizes smallest_block",
     "hhray.capabilities": "Capabilities FALLBACKS",
     "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
@@ -30,15 +31,24 @@ PUBLIC_NAMES = {
     "hhray.client_verbs": "VERBS open_client view_as_json",
     "hhray.client_view": "TaskPage TaskRow TaskView parse_answer parse_page parse_task retry_after_seconds",
     "hhray.console": "ClipProgress printable result_console stage_table table",
-    "hhray.cost": "CostModel TYPICAL_TEXT_TOKENS step_flops stream_tokens",
+    "hhray.corrected_costs": "CorrectedCosts Measured",
+    "hhray.cost": "CHUNK_SECONDS CostModel Overheads TYPICAL_TEXT_TOKENS condition_tokens decode_chunks stream_tokens",
+    "hhray.cost_correction": "ANY Corrections KEPT LEAST MOST_CLASSES MOVED ROW SEPARATOR WorkClass",
+    "hhray.cost_defaults": "DEVICE_COSTS DeviceCosts",
+    "hhray.cost_fit": "ALIKE BOTH DECODE_FEATURES DECODE_HEADS Fit NOISE ROWS_PER_CONSTANT Residual STEP_FEATURES "
+    "STEP_HEADS Vector fit_decode fit_steps",
+    "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
+    "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
     "hhray.errors": "AccessDenied ClientError ConfigError EmptyField EngineFault GangDied HhrayError IllegalInput "
     "InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound PhaseTimeout RequestError RequestRefused "
     "ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
+    "hhray.local_rule": "LOCAL_WINDOW LocalRule local_rule",
     "hhray.memory_exchange": "GROUP_BYTES LINKED_CHANNELS MIB ELEMENT_BYTES PAIR_BYTES PEER_CHANNEL_BYTES "
-    "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes planned_exchange_bytes",
+    "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes heads_sent "
+    "planned_exchange_bytes",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
     "hhray.memory_plan": "KEPT_LATENTS MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES "
     "check_room is_small plan_memory shared_activation_bytes",
@@ -48,18 +58,23 @@ PUBLIC_NAMES = {
     "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
     "transformer_bytes",
     "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS COLD_SHAPES COUNTERS ENGINES GAUGES "
-    "HISTOGRAMS Metric QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
+    "HISTOGRAMS Metric PREDICTED_RATIO QUEUED_GPU_SECONDS QUEUE_DEPTH RATIO_BUCKETS RUNNING_CLIPS RUNNING_GPU_SECONDS "
+    "RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
     "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
     "hhray.plan_verbs": "VERBS",
+    "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
-    "hhray.settings": "ClientSettings EngineSettings FLOPS_PER_SECOND HttpSettings HubSettings KeySettings "
+    "hhray.settings": "ClientSettings CostSettings EngineSettings HttpSettings HubSettings KeySettings "
     "LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
-    "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
-    "TaskState",
+    "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "
+    "step_work",
+    "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
+    "TERMINAL Task TaskState",
+    "hhray.unit_costs": "UnitCostTable",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
 }

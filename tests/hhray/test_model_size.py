@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hhray.cost import CostModel, step_flops, stream_tokens
+from hhray.cost import CostModel, stream_tokens
 from hhray.errors import ConfigError
 from hhray.geometry import ClipGeometry, LatentGrid, Ratio, Resolution
 from hhray.memory_parts import Stage
 from hhray.model_size import EMBEDDED_SHARE, PRESETS, preset
 from hhray.served_model import ServedModel
+from hhray.step_work import ClipTokens, layer_flops, step_flops
 
 
 def test_the_15b_preset_has_the_published_widths():
@@ -42,7 +43,13 @@ def test_an_unknown_preset_is_refused_with_the_known_ones():
 
 def test_a_token_of_the_15b_model_costs_21_83_gigaflop_a_step_besides_attention():
     size = preset("15b")
-    assert step_flops(size, 1000) == 2 * 10_912_645_120 * 1000 + 4 * 1000**2 * 5120 * 40
+    assert layer_flops(size, LatentGrid(1, 2, 2), 1000, None).total == (
+        2 * 10_912_645_120 * 1000 + 4 * 1000**2 * 5120 * 40
+    )
+
+
+def flops(size, grid, audio_latents):
+    return step_flops(size, ClipTokens(grid, audio_latents, 64)).total
 
 
 def test_seconds_follow_ranks_items_and_pixels():
@@ -52,7 +59,7 @@ def test_seconds_follow_ranks_items_and_pixels():
     cost = CostModel(served, 1e10, 1e7)
     base = served.passes(geometry)[0]
     one = cost.step_seconds(base, 125)
-    assert one == step_flops(preset("tiny"), 3773) / 1e10
+    assert one == flops(preset("tiny"), base.grid, 125) / 1e10
     assert cost.steps_seconds(geometry) == (one,) * 8
     assert cost.step_seconds(base, 125, ranks=2) == pytest.approx(one / 2, rel=1e-12)
     assert cost.step_seconds(base, 125, items=3) == pytest.approx(3 * one, rel=1e-12)
@@ -69,9 +76,8 @@ def test_super_resolution_and_guidance_are_paid_for():
     assert served.num_steps(geometry) == 37
     assert served.passes(ClipGeometry(Resolution.P1080, Ratio.R16_9, 5)) == (base,)  # no ladder for this tier
     steps = CostModel(served, 1e10, 1e7).steps_seconds(geometry)
-    tokens = stream_tokens(geometry.run_grid, geometry.audio_latents)
-    assert steps[:32] == (2 * step_flops(preset("tiny"), 3773) / 1e10,) * 32
-    assert steps[32:] == (step_flops(preset("tiny"), tokens) / 1e10,) * 5
+    assert steps[:32] == (2 * flops(preset("tiny"), base.grid, 125) / 1e10,) * 32
+    assert steps[32:] == (flops(preset("tiny"), geometry.run_grid, 125) / 1e10,) * 5
 
 
 def test_a_small_native_size_makes_a_small_base_pass():
@@ -80,4 +86,4 @@ def test_a_small_native_size_makes_a_small_base_pass():
     (base,) = served.passes(geometry)
     assert (str(served.native(geometry)), base.grid) == ("160x96", LatentGrid(20, 6, 10))
     steps = CostModel(served, 1e10, 1e7).steps_seconds(geometry)
-    assert steps == (step_flops(served.size, 300 + 77 + 64) / 1e10,) * 8
+    assert steps == (flops(served.size, LatentGrid(20, 6, 10), 77) / 1e10,) * 8

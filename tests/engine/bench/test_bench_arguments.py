@@ -26,6 +26,7 @@ def options(*argv, cuda_devices=0):
         (["--size", "0x64"], "WIDTHxHEIGHT"),
         (["--steps", "0"], "--steps 0: give 1 or more"),
         (["--ranks", "0"], "--ranks 0: give 1 or more"),
+        (["--batch", "0"], "--batch 0: give 1 or more"),
         (["--text-tokens", "1"], "--text-tokens 1: give 2 or more"),
         (["--link-gbs", "0"], "more than 0"),
         (["--link-gbs", "nan"], "more than 0"),

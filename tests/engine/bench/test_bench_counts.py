@@ -20,7 +20,10 @@ from engine.model.stream import ItemShape, TokenStream
 from engine.samplers.distilled import DistilledSampler
 from engine.samplers.noise import NoiseSource
 from hhray.geometry import LatentGrid
+from hhray.local_rule import local_rule
+from hhray.memory_parts import Stage
 from hhray.model_size import preset
+from hhray.step_work import ClipTokens, step_work
 
 CPU = torch.device("cpu")
 PICO = preset("pico")
@@ -59,6 +62,24 @@ def test_counted_flops_of_the_full_network_are_those_of_the_specification(height
     counted = step_flops(preset("15b"), stream, rule)
     assert counted.gemm / 1e12 == pytest.approx(gemm, abs=0.06)
     assert counted.attention / 1e12 == pytest.approx(attention, abs=0.06)
+
+
+@pytest.mark.parametrize("stage", [Stage.BASE, Stage.SR_540P, Stage.SR_1080P])
+def test_the_cost_model_counts_what_the_benchmark_counts(stage):
+    grid = LatentGrid(32, 68, 120)
+    rule = local_rule(stage, 40)
+    counted = step_flops(preset("15b"), TokenStream((ItemShape(grid, 125, 64),) * 3), rule)
+    work = step_work(preset("15b"), ClipTokens(grid, 125, 64), rule, items=3)
+    assert (work.gemm_flops, work.attention_flops) == (counted.gemm, counted.attention)
+
+
+@pytest.mark.parametrize(("size", "degree"), [("15b", 2), ("15b", 4), ("15b", 8), ("pico", 2), ("pico", 8)])
+def test_the_cost_model_counts_the_bytes_that_even_slices_send(size, degree):
+    grid = LatentGrid(32, 16, 28)
+    stream = TokenStream((ItemShape(grid, 128, 128),))
+    sent = sum(step_bytes(stream, preset(size), rank, degree, 4) for rank in range(degree))
+    work = step_work(preset(size), ClipTokens(grid, 128, 128), degree=degree, element_bytes=4)
+    assert work.bytes_sent == pytest.approx(sent / degree, rel=1e-12)
 
 
 def test_a_window_as_long_as_the_clip_leaves_all_pairs():

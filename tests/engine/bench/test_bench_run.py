@@ -21,6 +21,7 @@ from engine.bench.__main__ import main
 from engine.bench.arguments import checked, parser
 from engine.bench.decoding import audio_shape, measure_decoder
 from engine.bench.denoising import Rank, measure_pass, num_steps
+from engine.bench.flops import step_flops
 from engine.bench.gang import wait
 from engine.bench.networks import Decoder, num_bytes, random_transformer
 from engine.bench.profiling import ATTENTION, PRODUCTS, REST, kind_of
@@ -29,11 +30,13 @@ from engine.bench.workload import Workload, workload
 from engine.compiled import CompiledPointwise
 from engine.exchange import step_bytes
 from engine.kernel_cache import VARIABLE
+from hhray.cost_rows import read_rows
 from hhray.errors import EngineFault
 from hhray.geometry import LatentGrid
 from hhray.memory_parts import Stage
 from hhray.model_size import preset
 from hhray.served_model import Pass, ServedModel
+from hhray.step_work import ClipTokens, step_work
 
 ARGV = ("--preset", "pico", "--size", "64x32", "--duration", "3", "--text-tokens", "5", "--steps", "2", "--ranks", "2")
 PLAIN = ("--against", "none")
@@ -137,6 +140,26 @@ def test_super_resolution_with_local_layers_is_measured_like_the_base():
     # what remains of a timed step; nothing, if the step that was looked at met a busier machine
     assert first.profile[REST] == pytest.approx(max(first.seconds_per_step - sum(known.values()), 0.0))
     assert first.peak_bytes == second.peak_bytes > num_bytes(networks[0])
+
+
+def test_a_batch_is_measured_as_one_and_a_clip_has_its_share():
+    served = ServedModel(preset("pico"))
+    one = Pass(Stage.BASE, LatentGrid(5, 2, 2), 8)
+    work = Workload(served, (one,), 9, 4, batch=3)
+    (found,) = measure_pass([random_transformer(served.size, ALONE.device)], work, one, ALONE, 2, lambda: None)
+    assert (found.tokens, found.items) == (3 * (5 + 9 + 4), 3)
+    assert found.seconds_per_clip == pytest.approx(8 * found.seconds_per_step / 3)
+    single = step_flops(served.size, replace(work, batch=1).stream(one), None)
+    assert sum(found.flops.values()) == 3 * single.total
+
+
+def test_the_cost_model_reads_what_a_run_wrote(run):
+    _, folder = run
+    step, decode = read_rows(list(folder.glob("*.json")))
+    assert step.seconds > 0
+    assert step.work == step_work(preset("pico"), ClipTokens(LatentGrid(20, 2, 4), 77, 5), degree=2)
+    assert decode.pixels == 64 * 32 * 77
+    assert {step.device, decode.device} == {"cpu"}
 
 
 def test_a_compiled_step_is_compared_with_a_plain_one_in_the_same_run(monkeypatch, capsys):
