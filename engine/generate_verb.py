@@ -30,6 +30,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="auto", choices=["auto", "bf16", "fp8", "int8"], help="of the transformer's linears"
     )
+    rounded = "int8: round queries and keys to 8 bits, where a kernel for that is right and fastest"
+    parser.add_argument("--attention-precision", default="plain", choices=["plain", "int8"], help=rounded)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--image", metavar="FILE", help="first frame")
     parser.add_argument(
@@ -65,6 +67,7 @@ def _run(args: argparse.Namespace) -> int:
         max_seconds=MAX_DURATION if args.video else max(MIN_DURATION, args.duration),
         frames_per_second=args.fps,
         precision=args.precision,
+        attention_precision=args.attention_precision,
     ).to(device)
     loaded = time.monotonic()
     with Progress(console=Console(stderr=True), disable=args.json) as bar:
