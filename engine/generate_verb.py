@@ -54,6 +54,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - seconds of imports, for this verb alone
 
+    from engine.attention import attention_backends  # noqa: PLC0415
     from engine.pipeline import Pipeline  # noqa: PLC0415
 
     if not args.out.absolute().parent.is_dir():
@@ -94,6 +95,7 @@ def _run(args: argparse.Namespace) -> int:
         "seconds_to_load": round(loaded - began, 3),
         "seconds_per_clip": round(ended - loaded, 3),
         "arithmetic": pipeline.arithmetic,
+        "attention": ", ".join(sorted(set(attention_backends().values()))),
         "notice": clip.notice,
     }
     if args.json:

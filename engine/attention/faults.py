@@ -27,7 +27,7 @@ PROBES = (
 TOLERANCES = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 2e-3}  # of means of normal numbers
 # in 8 bits: as many keys as the kernels are for, of a number that is no multiple of theirs, and two ranges of them
 INT8_PROBES = (
-    (QueryBlock(range(133), (range(4159),)),),
+    (QueryBlock(range(133), (range(4097),)),),
     (
         QueryBlock(range(70), (range(100), range(300, 4521))),
         QueryBlock(range(70, 133), (range(4521),)),
