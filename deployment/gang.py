@@ -229,6 +229,7 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
         warm_up=tuple(shape.geometry for shape in config.warm_up),
         max_pixels=settings.media.max_pixels,
         precision=config.precision,
+        attention_precision=config.attention_precision,
     )
     return RankActor.options(  # type: ignore[attr-defined]
         num_cpus=config.cpus_per_rank,

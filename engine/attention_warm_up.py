@@ -28,10 +28,12 @@ def measure_served(
     rank: int,
     world_size: int,
     device: torch.device,
+    *,
+    int8: bool = False,
 ) -> None:
     """Measure attention in every pass of a clip of each tier, as `rank` of `world_size` computes it.
 
-    To be called on an idle device; its memory is given back.
+    To be called on an idle device; its memory is given back. `int8`: with queries and keys that may be rounded.
     """
     seen = set()
     for tier in {Resolution.P256, *tiers}:
@@ -41,7 +43,7 @@ def measure_served(
             rule = local_rule(one.stage, served.size.num_layers)
             if (stream, rule) not in seen:
                 seen.add((stream, rule))
-                measure_layers(stream, served.size, rank, world_size, device, rule)
+                measure_layers(stream, served.size, rank, world_size, device, rule, int8=int8)
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
@@ -54,6 +56,8 @@ def measure_layers(
     device: torch.device,
     rule: LocalRule | None = None,
     layout: ParallelLayout | None = None,
+    *,
+    int8: bool = False,
 ) -> None:
     """Measure attention in each kind of layer of one forward pass, as `rank` of `world_size` computes it.
 
@@ -65,6 +69,6 @@ def measure_layers(
         degree = plan.layout.ulysses
         group = rank // degree
         heads, kv_heads = size.num_heads // degree, size.num_kv_heads // degree
-        kind = HeadKind(device, compute_dtype(size), heads, kv_heads, size.head_dim)
+        kind = HeadKind(device, compute_dtype(size), heads, kv_heads, size.head_dim, int8)
         if plan.blocks[group]:
             measure_attention(kind, plan.row_blocks(group), sum(map(len, plan.seen[group])))

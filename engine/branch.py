@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.attention import Kernel, attend_blocks
 from engine.exchange import Exchange, Link
 from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle, item_coordinates, rotary_tables
@@ -38,13 +39,14 @@ def split_branch(
     rule: LocalRule | None,
     link: Link,
     layout: ParallelLayout | None,
+    kernel: Kernel = attend_blocks,
 ) -> Branch:
     """The slice of `stream` that `link`'s rank holds, on the model's device; no layout: the one that moves least.
 
     Raises:
         ConfigError: the layout does not fit the ranks or the heads.
     """
-    exchange = Exchange(stream, model.size, link, rule, layout)
+    exchange = Exchange(stream, model.size, link, rule, layout, kernel)
     sizes, bands = stream.slice_sizes(link.world_size), model.adapter.rope.bands
     begin = sum(sizes[: link.rank])
     coordinates = torch.cat([item_coordinates(item, style) for item in stream.items])

@@ -14,6 +14,7 @@ import psutil
 import torch
 from torch import nn
 
+from engine.attention import attention_kernel
 from engine.checkpoint.capabilities import SPRITE, STAND_INS, read_codecs
 from engine.codecs.additive import AdditiveAudioCodec
 from engine.codecs.averaging import AveragingVideoCodec
@@ -60,6 +61,7 @@ class Components:
         layout: how `ranks` ranks share a clip; None: in the way that moves least.
         video_only: whether ranks that hold video only do without the other experts (hhray.video_only).
         precision: of the transformers' linears; None: what fits best.
+        attention_precision: plain, or int8: attention may round queries and keys to 8 bits.
 
     Raises:
         ConfigError: what is served does not fit the device; the message names the smallest change that would. Or the
@@ -81,12 +83,16 @@ class Components:
         layout: ParallelLayout | None = None,
         video_only: bool = False,
         precision: Format | None = None,
+        attention_precision: str = "plain",
     ) -> None:
         self.served, self.folder, self.device, self.decoder = served, folder, device, decoder
         self._ranks, self._layout = ranks, layout
+        self._kernel = attention_kernel(attention_precision)
         self.codecs = read_codecs(folder) if folder else dict(STAND_INS)
         small, share = frozenset(self.codecs), served.native_share
-        demand = Demand(served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout, precision)
+        int8 = attention_precision == "int8"
+        what = served.size, tiers, max_seconds, ranks, served.ladder, decoder, small, share, layout, precision, int8
+        demand = Demand(*what)
         self.plan = plan or plan_memory(card(device), demand)
         self._video_only_ranks = _video_only_ranks(served, demand) if video_only else 0
         eight_bit = any(item.format in EIGHT_BIT for item in self.plan.components)
@@ -135,7 +141,8 @@ class Components:
         sampler, rule = stage_sampler(stage, self.served), local_rule(stage, self.served.size.num_layers)
         clean = self.served.predicts_clean and stage is Stage.BASE
         style = stage_style(stage)
-        return Denoiser(model, sampler, rank, world_size, style, rule, predicts_clean=clean, layout=self._layout)
+        place, kernel = (model, sampler, rank, world_size), self._kernel
+        return Denoiser(*place, style, rule, predicts_clean=clean, layout=self._layout, kernel=kernel)
 
     @property
     def text(self) -> TextEncoder:

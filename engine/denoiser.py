@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from engine.attention import Kernel, attend_blocks
 from engine.branch import Branch, split_branch
 from engine.denoising_batch import Batch, ClipInput
 from engine.exchange import GroupLink, Link
@@ -31,7 +32,7 @@ class Denoiser:
     """One rank's part of the denoising; all ranks must make the same calls with the same inputs.
 
     The network says velocities v, or with `predicts_clean` the clean latents x - sigma v. Batches are split as `layout`
-    says, or in the way that moves the fewest bytes.
+    says, or in the way that moves the fewest bytes; `kernel` computes attention.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class Denoiser:
         *,
         predicts_clean: bool = False,
         layout: ParallelLayout | None = None,
+        kernel: Kernel = attend_blocks,
     ) -> None:
         self.model, self.sampler, self.style, self.local = model, sampler, style, local
         self.predicts_clean = predicts_clean
         self.rank, self.world_size = rank, world_size
-        self.link, self.layout = GroupLink(rank, world_size), layout
+        self.link, self.layout, self.kernel = GroupLink(rank, world_size), layout, kernel
 
     def start(
         self, clips: Sequence[ClipInput], link: Link | None = None, layout: ParallelLayout | None = None
@@ -143,7 +145,7 @@ class Denoiser:
         self, clips: Sequence[ClipInput], texts: Sequence[Tensor], link: Link, layout: ParallelLayout | None
     ) -> Branch:
         stream = TokenStream(tuple(clip.shape(text) for clip, text in zip(clips, texts, strict=True)))
-        return split_branch(self.model, stream, texts, self.style, self.local, link, layout)
+        return split_branch(self.model, stream, texts, self.style, self.local, link, layout, self.kernel)
 
     @staticmethod
     def _hold(batch: Batch) -> None:

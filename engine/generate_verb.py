@@ -30,6 +30,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="auto", choices=["auto", "bf16", "fp8", "int8"], help="of the transformer's linears"
     )
+    rounded = "int8: round queries and keys to 8 bits, where a kernel for that is right and fastest"
+    parser.add_argument("--attention-precision", default="plain", choices=["plain", "int8"], help=rounded)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--image", metavar="FILE", help="first frame")
     parser.add_argument(
@@ -52,6 +54,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - seconds of imports, for this verb alone
 
+    from engine.attention import attention_backends  # noqa: PLC0415
     from engine.pipeline import Pipeline  # noqa: PLC0415
 
     if not args.out.absolute().parent.is_dir():
@@ -65,6 +68,7 @@ def _run(args: argparse.Namespace) -> int:
         max_seconds=MAX_DURATION if args.video else max(MIN_DURATION, args.duration),
         frames_per_second=args.fps,
         precision=args.precision,
+        attention_precision=args.attention_precision,
     ).to(device)
     loaded = time.monotonic()
     with Progress(console=Console(stderr=True), disable=args.json) as bar:
@@ -91,6 +95,7 @@ def _run(args: argparse.Namespace) -> int:
         "seconds_to_load": round(loaded - began, 3),
         "seconds_per_clip": round(ended - loaded, 3),
         "arithmetic": pipeline.arithmetic,
+        "attention": ", ".join(sorted(set(attention_backends().values()))),
         "notice": clip.notice,
     }
     if args.json:

@@ -16,8 +16,8 @@ class WorkerConfig:
     `max_seconds` bound what is asked of it; `layout` is how all ranks share a clip, None: in the way that moves the
     fewest bytes; with `video_only_ranks` those that hold video only keep no other experts; `max_pixels` bounds
     conditioning pictures; clips are written into `scratch_dir`. `precision` is what linears are in: bf16, fp8, int8,
-    or auto. With `compiled` layers run compiled kernels, which are kept in `kernel_dir`, if that is named; the shapes
-    of `warm_up` run once at load."""
+    or auto; `attention_precision` is plain or int8. With `compiled` layers run compiled kernels, which are kept in
+    `kernel_dir`, if that is named; the shapes of `warm_up` run once at load."""
 
     rank: int
     world_size: int
@@ -36,6 +36,7 @@ class WorkerConfig:
     video_only_ranks: bool = False
     max_pixels: int = 50_000_000
     precision: str = "auto"
+    attention_precision: str = "plain"
     compiled: bool = False
     kernel_dir: str = ""
     warm_up: tuple[ClipGeometry, ...] = ()

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import torch
 
+from engine.attention import attention_kernel
 from engine.attention_warm_up import measure_served
 from engine.call_arguments import Call, Picture, job_of
 from engine.clip import Clip
@@ -51,7 +52,8 @@ class Pipeline:
     `tiers` and `max_seconds` are what is to be made: the memory plan is for the largest of them. `frames_per_second`
     (25 or 24) and `sample_rate` (48000 or 44100 Hz) are those of the clips. Ranks share them in `layout`, or in the way
     that moves the fewest bytes; with `video_only_ranks`, those that hold video only have no other experts. `precision`
-    is what the transformers' linears are kept in: bf16, fp8, int8, or auto: the best that fits. With `compiled` layers
+    is what the transformers' linears are kept in: bf16, fp8, int8, or auto: the best that fits; attention is plain, or
+    with `attention_precision` int8 may round queries and keys (engine.attention.int8_backend). With `compiled` layers
     run compiled kernels, kept in `kernel_dir` for the next time if that is given; the shapes of the clips `warm_up` are
     run by `to`.
     """
@@ -71,6 +73,7 @@ class Pipeline:
         layout: ParallelLayout | None = None,
         video_only_ranks: bool = False,
         precision: str = "auto",
+        attention_precision: str = "plain",
         compiled: bool = False,
         kernel_dir: Path | None = None,
         warm_up: Sequence[ClipGeometry] = (),
@@ -80,7 +83,8 @@ class Pipeline:
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
         self._reference_noise, self._layout, self._video_only = reference_noise, layout, video_only_ranks
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
-        self._precision = wanted_format(precision)
+        self._precision, self._attention_precision = wanted_format(precision), attention_precision
+        attention_kernel(attention_precision)  # a wrong word is told now
         self._compiled, self._kernel_dir, self._warm_up = compiled, kernel_dir, tuple(warm_up)
         self.shapes = WarmShapes()
         self._rank, self._world_size = 0, 1
@@ -142,6 +146,7 @@ class Pipeline:
             layout=self._layout,
             video_only=self._video_only,
             precision=self._precision,
+            attention_precision=self._attention_precision,
         )
         components.load(rank)
         self._components = components
@@ -153,7 +158,8 @@ class Pipeline:
             cache.seal()
         if components.device.type == "cuda":
             for ranks in block_sizes(world_size):  # a clip may go to a smaller block
-                measure_served(self.served, self._tiers, self._max_seconds, rank % ranks, ranks, components.device)
+                where, int8 = (rank % ranks, ranks, components.device), self._attention_precision == "int8"
+                measure_served(self.served, self._tiers, self._max_seconds, *where, int8=int8)
         return self
 
     def __call__(

@@ -60,6 +60,7 @@ class RankWorker:
             layout=config.layout,
             video_only_ranks=config.video_only_ranks,
             precision=config.precision,
+            attention_precision=config.attention_precision,
             compiled=config.compiled,
             kernel_dir=Path(config.kernel_dir) if config.kernel_dir else None,
             warm_up=config.warm_up,

@@ -55,10 +55,22 @@ def exchange_bytes(size: ModelSize, num_tokens: int, layout: ParallelLayout) -> 
     return ELEMENT_BYTES * max(moments)
 
 
+def int8_attention_bytes(size: ModelSize, num_tokens: int, layout: ParallelLayout) -> int:
+    """What attention with queries and keys in 8 bits makes on a rank beside the exchange's buffers, per element:
+    queries in int8 (1), keys without their mean and in int8 (3), values in whole blocks and in float16 (4)."""
+    queries, keys = size.num_heads * size.head_dim, size.num_kv_heads * size.head_dim
+    return -(-num_tokens // layout.num_ranks) * queries + 7 * num_tokens * keys // layout.ulysses
+
+
 def planned_exchange_bytes(
-    size: ModelSize, num_tokens: int, num_ranks: int, layout: ParallelLayout | None = None
+    size: ModelSize,
+    num_tokens: int,
+    num_ranks: int,
+    layout: ParallelLayout | None = None,
+    int8_attention: bool = False,
 ) -> int:
-    """`exchange_bytes` of the given layout; without one, the most of those that may be chosen.
+    """`exchange_bytes` of the given layout, with those of 8-bit attention; without one, the most of those that may be
+    chosen.
 
     Raises:
         ConfigError: the layout does not fit the ranks or the heads.
@@ -66,7 +78,10 @@ def planned_exchange_bytes(
     if layout is not None:
         layout.check(num_ranks, size)
     layouts = (layout,) if layout else eligible_layouts(size, num_ranks)
-    return max(exchange_bytes(size, num_tokens, one) for one in layouts)
+    return max(
+        exchange_bytes(size, num_tokens, one) + (int8_attention_bytes(size, num_tokens, one) if int8_attention else 0)
+        for one in layouts
+    )
 
 
 @functools.cache

@@ -63,7 +63,7 @@ class Demand:
     `ladder` names the super-resolution transformer of each tier that has one; `decoder` is "turbo" or "wan";
     `stand_ins` are those of text, video and sound whose codec needs no plan: it has no weights, or hardly any. The base
     runs at `native_share` of the 256P size. `layout` is how the GPUs share a clip, None: in the way that moves least.
-    `precision` is what linears are to be in; None: what fits best.
+    `precision` is what linears are to be in; None: what fits best. With `int8_attention` queries and keys are rounded.
     """
 
     size: ModelSize
@@ -76,6 +76,7 @@ class Demand:
     native_share: Fraction = Fraction(1)
     layout: ParallelLayout | None = None
     precision: Format | None = None
+    int8_attention: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class MemoryPlan:
     """A plan that fits. `stage_bytes` is each stage's peak with the reserve; `host_bytes` must be pinned.
 
     `communicator_bytes` are those of process groups, part of every stage's peak. `room_bytes` is what activations of a
-    stage may take beside all else; None where there is no limit.
+    stage may take beside all else; None where there is no limit. They count `int8_attention` if that is asked for.
     """
 
     components: tuple[Component, ...]
@@ -109,6 +110,7 @@ class MemoryPlan:
     chunked_mlp: bool
     communicator_bytes: int = 0
     room_bytes: dict[Stage, int] | None = None
+    int8_attention: bool = False
 
     @property
     def peak_bytes(self) -> int:

@@ -125,7 +125,7 @@ def _plan(recipe: Recipe, demand: Demand, chunked: bool, gpu: Gpu | None) -> Mem
     fixed = {stage: sum(item.gpu_bytes(stage) for item in parts) + groups + RESERVE_BYTES for stage in stages}
     peaks = {stage: fixed[stage] + _activations(stage, demand, chunked) for stage in stages}
     room = {stage: int(gpu.memory_gb * GB) - fixed[stage] for stage in stages} if gpu else None
-    return MemoryPlan(parts, peaks, chunked, groups, room)
+    return MemoryPlan(parts, peaks, chunked, groups, room, demand.int8_attention)
 
 
 def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
@@ -140,11 +140,16 @@ def _activations(stage: Stage, demand: Demand, chunked: bool) -> int:
         return int(max(size.width * size.height for size in sizes) * DECODE_BYTES_PER_PIXEL)
     grids = [clip.native_grid(demand.native_share) if stage is Stage.BASE else clip.run_grid for clip in clips]
     tokens = max(grid.num_tokens for grid in grids) + clips[0].audio_latents + MAX_TEXT_TOKENS
-    return shared_activation_bytes(demand.size, tokens, demand.ranks, chunked, demand.layout)
+    return shared_activation_bytes(demand.size, tokens, demand.ranks, chunked, demand.layout, demand.int8_attention)
 
 
 def shared_activation_bytes(
-    size: ModelSize, num_tokens: int, num_ranks: int, chunked_mlp: bool, layout: ParallelLayout | None = None
+    size: ModelSize,
+    num_tokens: int,
+    num_ranks: int,
+    chunked_mlp: bool,
+    layout: ParallelLayout | None = None,
+    int8_attention: bool = False,
 ) -> int:
     """Peak activations on each of `num_ranks` GPUs that share a stream of `num_tokens` tokens.
 
@@ -153,7 +158,7 @@ def shared_activation_bytes(
     Raises:
         ConfigError: the layout does not fit the ranks or the heads.
     """
-    exchange = planned_exchange_bytes(size, num_tokens, num_ranks, layout)
+    exchange = planned_exchange_bytes(size, num_tokens, num_ranks, layout, int8_attention)
     latents = KEPT_LATENTS * num_tokens * PATCH_CHANNELS * WEIGHT_BYTES[Format.FP32]
     return activation_bytes(size, -(-num_tokens // num_ranks), chunked_mlp, exchange) + latents
 
@@ -169,7 +174,7 @@ def check_room(
     if plan.room_bytes is None:
         return
     needed, room = (
-        shared_activation_bytes(size, num_tokens, num_ranks, plan.chunked_mlp, layout),
+        shared_activation_bytes(size, num_tokens, num_ranks, plan.chunked_mlp, layout, plan.int8_attention),
         plan.room_bytes[stage],
     )
     if needed > room:

@@ -32,6 +32,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     formats = [kind.value for kind in (Format.BF16, Format.FP8, Format.INT8)]
     parser.add_argument("--precision", choices=formats, help="what linears are in (default: what fits best)")
+    rounded = "whether attention rounds queries and keys to 8 bits (default: plain)"
+    parser.add_argument("--attention-precision", choices=["plain", "int8"], default="plain", help=rounded)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="15b", help="model preset (default: 15b)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -46,7 +48,16 @@ def _run(args: argparse.Namespace) -> int:
     stand_ins = ALL_STAND_INS if is_small(size) else frozenset()
     wanted = Format(args.precision) if args.precision else None
     share = EMBEDDED_SHARE if size.name == EMBEDDED else Fraction(1)
-    demand = Demand(size, tiers, args.duration, args.gpus, stand_ins=stand_ins, native_share=share, precision=wanted)
+    demand = Demand(
+        size,
+        tiers,
+        args.duration,
+        args.gpus,
+        stand_ins=stand_ins,
+        native_share=share,
+        precision=wanted,
+        int8_attention=args.attention_precision == "int8",
+    )
     plan = plan_memory(gpu, demand)
     if args.json:
         print(json.dumps(plan.as_json()))

@@ -108,6 +108,11 @@ class EngineSettings(_Group):
         description="What the transformer's linears are kept in: bf16, fp8 (multiplied as they are where the device "
         "can), int8, or auto: the best that fits the GPU.",
     )
+    attention_precision: Literal["plain", "int8"] = Field(
+        default="plain",
+        description="Attention: plain, or int8: queries and keys may be rounded to 8 bits (on GPUs by the package "
+        "sageattention, where it is right and fastest; on a CPU by plain arithmetic, which is slower).",
+    )
     super_resolution: dict[Resolution, str] = Field(
         default_factory=lambda: dict(DEFAULT_LADDER),
         description="Super-resolution weights of each tier; a tier without is enlarged after decode.",

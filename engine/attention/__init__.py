@@ -5,22 +5,28 @@ classes, and every backend reads those. Which backend runs is decided by a probe
 """
 
 from engine.attention.attend import (
+    Kernel,
     attend_blocks,
+    attend_blocks_int8,
     attention_backends,
+    attention_kernel,
     consider_compiled_attention,
     measure_attention,
     pin_attention,
 )
 from engine.attention.bias import biases_of
 from engine.attention.blocks import QueryBlock, joined, rows_of
+from engine.attention.head_kind import HeadKind
 from engine.attention.merge import merge_partials
-from engine.attention.probe import HeadKind
 
 __all__ = [
     "HeadKind",
+    "Kernel",
     "QueryBlock",
     "attend_blocks",
+    "attend_blocks_int8",
     "attention_backends",
+    "attention_kernel",
     "biases_of",
     "consider_compiled_attention",
     "joined",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,18 +10,23 @@ from torch import Tensor
 from engine.attention.bias import biases_of
 from engine.attention.blocks import QueryBlock
 from engine.attention.choice import BackendChoice
-from engine.attention.probe import HeadKind
+from engine.attention.head_kind import HeadKind
+from hhray.errors import ConfigError
+
+# (q [s, H, D], k [S, K, D], v [S, K, D], blocks of their rows) -> [s, H, D], as attend_blocks
+Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[QueryBlock]], Tensor]
 
 _CHOICE = BackendChoice()  # a fact of the process and its device, as the kernels themselves are
 
 
-def attend_blocks(q: Tensor, k: Tensor, v: Tensor, blocks: Sequence[QueryBlock]) -> Tensor:
+def attend_blocks(q: Tensor, k: Tensor, v: Tensor, blocks: Sequence[QueryBlock], *, int8: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v of each block's queries over the keys it sees.
 
     Args:
         q: [s, H, D]; query head n reads key head n // (H / K).
         k, v: [S, K, D], of the dtype of q.
         blocks: rows of q, together all of them in order, and the rows of k and v that they see.
+        int8: whether queries and keys may be rounded to 8 bits, where a kernel for that is right and fastest.
 
     Returns:
         [s, H, D] in the dtype of q.
@@ -32,9 +37,28 @@ def attend_blocks(q: Tensor, k: Tensor, v: Tensor, blocks: Sequence[QueryBlock])
     if not len(q):
         return torch.empty_like(q)
     seen = tuple(blocks)
-    kind = HeadKind(q.device, q.dtype, q.shape[1], k.shape[1], q.shape[2])
+    kind = HeadKind(q.device, q.dtype, q.shape[1], k.shape[1], q.shape[2], int8)
     backend = _CHOICE.backend(kind, seen)
     return backend(q, k, v, biases_of(seen, len(k), q.device))
+
+
+def attend_blocks_int8(q: Tensor, k: Tensor, v: Tensor, blocks: Sequence[QueryBlock]) -> Tensor:
+    """attend_blocks with queries and keys that may be rounded to 8 bits."""
+    return attend_blocks(q, k, v, blocks, int8=True)
+
+
+KERNELS: dict[str, Kernel] = {"plain": attend_blocks, "int8": attend_blocks_int8}
+
+
+def attention_kernel(precision: str) -> Kernel:
+    """attend_blocks as the setting `engine.attention_precision` wants it: plain, or int8.
+
+    Raises:
+        ConfigError: it is another word.
+    """
+    if precision not in KERNELS:
+        raise ConfigError(f"attention precision {precision!r} is not known; choose one of: {', '.join(KERNELS)}")
+    return KERNELS[precision]
 
 
 def measure_attention(kind: HeadKind, blocks: tuple[QueryBlock, ...], num_keys: int) -> None:

@@ -13,7 +13,8 @@ import torch
 
 from engine.attention.bias import biases_of
 from engine.attention.blocks import QueryBlock
-from engine.attention.probe import Backend, Found, HeadKind, find_backends
+from engine.attention.head_kind import Backend, HeadKind
+from engine.attention.probe import Found, find_backends
 
 logger = logging.getLogger(__name__)
 

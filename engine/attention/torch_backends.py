@@ -13,6 +13,8 @@ from engine.attention.bias import Biases, seen_rows
 from engine.attention.blocks import joined, rows_of
 from engine.attention.merge import merge_partials
 
+# q [s, H, D], k and v [S, K, D], all of them seen -> [s, H, D]
+Whole = Callable[[Tensor, Tensor, Tensor], Tensor]
 # q [1, H, s, D], k and v [1, K, S, D] -> outcome [1, H, s, D], float32 logarithms of sums of exponentials, s H numbers
 Partial = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -31,16 +33,17 @@ def attend_all(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class JoinedKeys:
     """One softmax of each block over all keys it sees, which are copied together where they lie apart.
 
-    It takes any shape and float type; which of its kernels runs on a GPU torch decides.
+    With torch's attention it takes any shape and float type; which of its kernels runs on a GPU torch decides.
     """
 
     name: str = "torch sdpa"
+    attend: Whole = attend_all
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, biases: Biases) -> Tensor:
         mixed = []
         for rows, parts in seen_rows(biases, len(q), len(k)):
             seen = joined(parts)
-            mixed.append(attend_all(rows_of(q, (rows,)), rows_of(k, seen), rows_of(v, seen)))
+            mixed.append(self.attend(rows_of(q, (rows,)), rows_of(k, seen), rows_of(v, seen)))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"engine.bench: {error.message}\n")
         return 2
     if arguments.to:
-        _keep(facts, arguments.to, (arguments.dtype, arguments.precision))
+        attention = "" if arguments.attention == "plain" else f"attention-{arguments.attention}"
+        _keep(facts, arguments.to, (arguments.dtype, arguments.precision, attention))
     if arguments.json:
         print(json.dumps(facts))
     elif arguments.dry:
@@ -66,8 +67,8 @@ def _make(folder: Path) -> None:
         raise ConfigError(f"--to {folder}: it is no folder and cannot be made one: {error}") from error
 
 
-def _keep(facts: dict[str, Any], folder: Path, kinds: tuple[str, str]) -> None:
-    """NAME.json, and of a measured run NAME-stages.png and NAME-scaling.png; `kinds`: dtype and precision, or empty."""
+def _keep(facts: dict[str, Any], folder: Path, kinds: tuple[str, ...]) -> None:
+    """NAME.json, and of a measured run NAME-stages.png and NAME-scaling.png; `kinds`: of its arithmetic, or empty."""
     clip = facts["clip"]
     batch = f"batch{facts['batch']}" if facts["batch"] > 1 else ""
     kind = "dry" if facts["dry"] else f"{facts['ranks']}x{facts['device']}"

@@ -31,8 +31,8 @@ class Options:
     bytes, one direction) is the projection's; `device` is cpu or cuda. With `compiled` the engine's compiled way is
     measured, beside the plain one, and its kernels are kept in the folder `kernels` unless that is empty; `dtype`, fp32
     or bf16, takes the place of the network's own; `clock` is that of engine.bench.clock. `precision`, fp8 or int8, is
-    what the measured network's linears are kept in; empty: `dtype`, as those of the plain one always are. `batch` equal
-    clips are denoised as one."""
+    what the measured network's linears are kept in; empty: `dtype`, as those of the plain one always are. `attention`,
+    plain or int8, is the measured network's too. `batch` equal clips are denoised as one."""
 
     preset: str
     tier: Resolution
@@ -49,6 +49,7 @@ class Options:
     clock: str = WALL
     precision: str = ""
     batch: int = 1
+    attention: str = "plain"
 
     @property
     def network(self) -> ModelSize:
@@ -85,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", default="", choices=["fp32", "bf16"], help="of the products (default: the network's own)")
     kept = "keep the linears of the measured network in 8 bits; the plain one stays as it is"
     add("--precision", default="", choices=["fp8", "int8"], help=kept)
+    rounded = "int8: queries and keys of the measured network may be rounded to 8 bits (default: %(default)s)"
+    add("--attention", default="plain", choices=["plain", "int8"], help=rounded)
     clock = "wall, or the processor's on a CPU: one thread, but other work does not count (default: %(default)s)"
     add("--clock", default=WALL, choices=[WALL, CPU], help=clock)
     add("--kernels", default="", metavar="FOLDER", help="keep compiled kernels here, for the next run")
@@ -121,6 +124,7 @@ def checked(arguments: argparse.Namespace, cuda_devices: int) -> Options:
         clock=arguments.clock,
         precision=arguments.precision,
         batch=arguments.batch,
+        attention=arguments.attention,
     )
 
 

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from engine.activation_meter import ActivationMeter
-from engine.attention import consider_compiled_attention
+from engine.attention import attention_kernel, consider_compiled_attention
 from engine.attention_warm_up import measure_layers
 from engine.bench.clock import CLOCKS, WALL, Clock
 from engine.bench.device import KernelWatch, begin_peak, peak_of, synchronise
@@ -40,7 +40,13 @@ class Rank:
 
 
 def measure_pass(
-    networks: Sequence[AudioVideoTransformer], work: Workload, one: Pass, rank: Rank, steps: int, on_step: OnStep
+    networks: Sequence[AudioVideoTransformer],
+    work: Workload,
+    one: Pass,
+    rank: Rank,
+    steps: int,
+    on_step: OnStep,
+    attention: str = "plain",
 ) -> tuple[StageFigures, ...]:
     """Time steps of a pass with each of some networks, which take turns. All ranks must call this at the same time.
 
@@ -52,13 +58,17 @@ def measure_pass(
         networks: of one size, with the same weights.
         steps: to be timed; a clip that ends before is begun anew, outside the timed steps.
         on_step: called after every step, `num_steps` times in all.
+        attention: of the first network, plain or int8; that of the others is plain.
 
     Returns:
         Figures of each network.
     """
     consider_compiled_attention()
-    measure_layers(work.stream(one), work.size, rank.rank, rank.world_size, rank.device, work.rule(one))
-    clips = [_TimedClip(network, work, one, rank) for network in networks]
+    place = (rank.rank, rank.world_size, rank.device, work.rule(one))
+    ways = [attention] + ["plain"] * (len(networks) - 1)
+    for way in dict.fromkeys(ways):
+        measure_layers(work.stream(one), work.size, *place, int8=way == "int8")
+    clips = [_TimedClip(network, work, one, rank, way) for network, way in zip(networks, ways, strict=True)]
     activation_bytes, kernels = _watched_step(clips[0].denoiser, clip_inputs(work, one, rank.device))
     on_step()
     peaks = []
@@ -125,9 +135,15 @@ def _watched_step(denoiser: Denoiser, clips: list[ClipInput]) -> tuple[int, tupl
 class _TimedClip:
     """A clip that a network denoises step by step, over and over. `bytes_sent` are those of the last step."""
 
-    def __init__(self, network: AudioVideoTransformer, work: Workload, one: Pass, rank: Rank) -> None:
-        sampler, style = stage_sampler(one.stage, work.served), stage_style(one.stage)
-        self.denoiser = Denoiser(network, sampler, rank.rank, rank.world_size, style, work.rule(one))
+    def __init__(
+        self, network: AudioVideoTransformer, work: Workload, one: Pass, rank: Rank, attention: str = "plain"
+    ) -> None:
+        sampler, style, kernel = (
+            stage_sampler(one.stage, work.served),
+            stage_style(one.stage),
+            attention_kernel(attention),
+        )
+        self.denoiser = Denoiser(network, sampler, rank.rank, rank.world_size, style, work.rule(one), kernel=kernel)
         self._work, self._pass, self._device = work, one, rank.device
         self._batch: Batch | None = None
         self._clock = rank.clock

@@ -58,7 +58,8 @@ def measure(options: Options, work: Workload) -> Measured:
         weight_bytes = num_bytes(by.networks[0])
         steps, rank, shown = options.steps, Rank(0, 1, device, clock), num_steps(options.steps, len(by.networks))
         passes = [
-            measure_pass(by.networks, work, one, rank, steps, told.stage(str(one.stage), shown)) for one in work.passes
+            measure_pass(by.networks, work, one, rank, steps, told.stage(str(one.stage), shown), options.attention)
+            for one in work.passes
         ]
         said, compile_seconds, problem = by.arithmetic, by.compile_seconds, by.problem
         del by

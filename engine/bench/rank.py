@@ -63,6 +63,7 @@ def _measure(folder: Path, rank: int) -> list[StageFigures]:
                     place,
                     options.steps,
                     told.stage(f"{one.stage} on {options.ranks} ranks", num_steps(options.steps, 1)),
+                    options.attention,
                 )[0]
                 for one in work.passes
             ]

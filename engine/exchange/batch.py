@@ -8,10 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from engine.attention import Kernel, attend_blocks
 from engine.exchange.cost import layer_plans, output_values
-from engine.exchange.layer import Kernel, LayerExchange
+from engine.exchange.layer import LayerExchange
 from engine.exchange.link import Link
-from engine.local_attention import LocalRule, attend_blocks
+from engine.local_attention import LocalRule
 from engine.model.dit import Attention
 from engine.model.stream import TokenStream
 from hhray.model_size import ModelSize

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from torch import Tensor
 
+from engine.attention import Kernel, attend_blocks
 from engine.exchange.heads import HeadExchange
 from engine.exchange.keys import KeyExchange
 from engine.exchange.link import Link
 from engine.exchange.plan import LayerPlan
-from engine.local_attention import QueryBlock, attend_blocks
-
-# (q [s, H, D], k [S, K, D], v [S, K, D], blocks of their rows) -> [s, H, D], as attend_blocks
-Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[QueryBlock]], Tensor]
 
 
 class LayerExchange:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from engine.attention import Kernel, attend_blocks
 from engine.denoiser import Batch, ClipInput, Denoiser
 from engine.local_attention import LocalRule
 from engine.model.coordinates import CoordinateStyle
@@ -46,15 +47,18 @@ def sampler_rows(golden: GoldenSet, name: str) -> list[Row]:
     return _final_rows(name, file, _run(denoiser, _clip(golden, file, [file.item(key) for key in steps])))
 
 
-def distilled_latents(golden: GoldenSet, name: str, model: AudioVideoTransformer) -> tuple[Tensor, Tensor]:
-    """Final video and audio latents of an unguided sampler case, made by `model`.
+def distilled_latents(
+    golden: GoldenSet, name: str, model: AudioVideoTransformer, kernel: Kernel = attend_blocks
+) -> tuple[Tensor, Tensor]:
+    """Final video and audio latents of an unguided sampler case, made by `model` with attention by `kernel`.
 
     Raises:
         ConfigError: a file or tensor is missing or misshapen.
     """
     file = golden.file(name)
     steps = [file.item(key) for key in sorted(file.tensors) if key.startswith("step_noise.")]
-    batch = _run(Denoiser(model, DistilledSampler(len(steps) // 2)), _clip(golden, file, steps))
+    denoiser = Denoiser(model, DistilledSampler(len(steps) // 2), kernel=kernel)
+    batch = _run(denoiser, _clip(golden, file, steps))
     return batch.videos[0], batch.audios[0]
 
 

@@ -219,11 +219,13 @@ def test_generate_is_the_command_line_of_it(tmp_path):
     RED_BLUE.save(tmp_path / "first.png")
     command = [sys.executable, "-m", "hhray", "generate", "--weights", "pico", "--prompt", "a fox", "--json"]
     command += ["--image", str(tmp_path / "first.png"), "--duration", "3", "--out", str(tmp_path / "clip.mp4")]
+    command += ["--attention-precision", "int8"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["clip"] == str(tmp_path / "clip.mp4")
     assert facts["seconds_per_clip"] > 0
+    assert facts["attention"] == "int8 in plain torch, slow"
     with av.open(facts["clip"]) as container:
         assert container.streams.video[0].frames == 75
 

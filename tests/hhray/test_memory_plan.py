@@ -9,7 +9,7 @@ import pytest
 
 from hhray.errors import ConfigError
 from hhray.geometry import Resolution
-from hhray.memory_exchange import communicator_bytes
+from hhray.memory_exchange import communicator_bytes, int8_attention_bytes
 from hhray.memory_parts import GPUS, Demand, Gpu, Place, Stage
 from hhray.memory_plan import check_room, plan_memory, shared_activation_bytes
 from hhray.memory_recipes import ALL_STAND_INS
@@ -301,6 +301,30 @@ def test_a_wished_precision_on_the_command_line(capsys):
     assert run("--gpu", "h200", "--precision", "fp8", "--json") == 0
     formats = {item["name"]: item["format"] for item in json.loads(capsys.readouterr().out)["components"]}
     assert {formats[name] for name in ("base", "540p_sr", "1080p_sr")} == {"fp8"}
+
+
+def test_attention_in_8_bits_needs_room_for_what_it_rounds(capsys):
+    """Per token 40 query and 8 key heads of 128: 1 byte of a query, 7 of a key and its value."""
+    layout, card = ParallelLayout(1, 4), Gpu(24, True)
+    assert int8_attention_bytes(FULL, 1000, layout) == 250 * 40 * 128 + 7 * 1000 * 8 * 128
+    assert int8_attention_bytes(FULL, 1000, ParallelLayout(4, 1)) == 250 * 40 * 128 + 7 * 1000 * 2 * 128
+    plain, int8 = (plan_memory(card, Demand(FULL, ALL, 5, int8_attention=one)) for one in (False, True))
+    assert plain.chunked_mlp  # so that attention is the peak
+    assert int8.chunked_mlp
+    more = int8.stage_bytes[Stage.SR_1080P] - plain.stage_bytes[Stage.SR_1080P]
+    assert 1.5 * GB > more > 0.5 * GB
+    assert int8.room_bytes == plain.room_bytes
+    room = plain.room_bytes[Stage.SR_1080P]
+    shapes = [(tokens, 1, True, None) for tokens in range(50_000, 200_000, 500)]
+    fits = [shape[0] for shape in shapes if shared_activation_bytes(FULL, *shape, int8_attention=False) <= room]
+    too_large = [shape[0] for shape in shapes if shared_activation_bytes(FULL, *shape, int8_attention=True) > room]
+    tokens = fits[-1]
+    assert too_large[0] < tokens
+    check_room(plain, FULL, Stage.SR_1080P, tokens, 1, None)
+    with pytest.raises(ConfigError, match="let more GPUs share the clip"):
+        check_room(int8, FULL, Stage.SR_1080P, tokens, 1, None)
+    assert run("--gpu-gb", "24", "--attention-precision", "int8", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["stage_bytes"][Stage.SR_1080P] == int8.stage_bytes[Stage.SR_1080P]
 
 
 def test_the_plan_as_json(capsys):

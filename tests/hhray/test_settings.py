@@ -110,6 +110,13 @@ def test_a_layout_is_set_by_its_degrees_and_left_to_the_engine_without(config):
         load_settings(config("engine: {ranks: 4, layout: {ulysses: 2}}"))
 
 
+def test_attention_is_plain_unless_8_bits_are_allowed(config):
+    assert load_settings().engine.attention_precision == "plain"
+    assert load_settings(config("engine: {attention_precision: int8}")).engine.attention_precision == "int8"
+    with pytest.raises(ConfigError, match=r"attention_precision.*'plain' or 'int8'"):
+        load_settings(config("engine: {attention_precision: fp8}"))
+
+
 def test_video_only_ranks_take_one_clip_at_a_time(config):
     assert load_settings(config("engine: {video_only_ranks: true, max_batch: 1}")).engine.video_only_ranks
     with pytest.raises(ConfigError, match="max_batch is 4; set it to 1"):

@@ -76,6 +76,7 @@ class SampledPipeline(Pipeline):
             made.style,
             made.local,
             predicts_clean=made.predicts_clean,
+            kernel=made.kernel,
         )
 
 

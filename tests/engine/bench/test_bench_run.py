@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from engine.attention import attend_blocks, attend_blocks_int8
 from engine.bench import peak, ways
 from engine.bench.__main__ import main
 from engine.bench.arguments import checked, parser
@@ -28,6 +29,7 @@ from engine.bench.profiling import ATTENTION, PRODUCTS, REST, kind_of
 from engine.bench.tables import print_measured
 from engine.bench.workload import Workload, workload
 from engine.compiled import CompiledPointwise
+from engine.denoiser import Denoiser
 from engine.exchange import step_bytes
 from engine.kernel_cache import VARIABLE
 from hhray.cost_rows import read_rows
@@ -199,6 +201,23 @@ def test_linears_are_kept_in_8_bits_beside_plain_ones_that_are_not(kind):
     assert plain.arithmetic == "float32 weights"
     assert small.arithmetic.startswith("float8" if kind == "fp8" else "int8")
     assert num_bytes(small.networks[0]) < 0.6 * num_bytes(plain.networks[0])
+
+
+def test_attention_in_8_bits_is_measured_beside_plain_attention(monkeypatch):
+    assert checked(parser().parse_args([*ARGV, "--attention", "int8"]), 0).attention == "int8"
+    served, kernels, measured = ServedModel(preset("pico")), [], []
+    one = Pass(Stage.BASE, LatentGrid(2, 2, 2), 2)
+
+    def noted(*arguments, kernel, **options):
+        kernels.append(kernel)
+        return Denoiser(*arguments, kernel=kernel, **options)
+
+    monkeypatch.setattr("engine.bench.denoising.Denoiser", noted)
+    monkeypatch.setattr("engine.bench.denoising.measure_layers", lambda *_, int8: measured.append(int8))
+    networks = [random_transformer(served.size, ALONE.device)] * 2
+    measure_pass(networks, Workload(served, (one,), 9, 4), one, ALONE, 1, lambda: None, "int8")
+    assert kernels == [attend_blocks_int8, attend_blocks]
+    assert measured == [True, False]
 
 
 def test_kernels_of_a_gpu_are_told_apart_by_their_names():
