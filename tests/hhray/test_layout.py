@@ -48,7 +48,7 @@ PUBLIC_NAMES = {
     "hhray.local_rule": "LOCAL_WINDOW LocalRule local_rule",
     "hhray.memory_exchange": "GROUP_BYTES LINKED_CHANNELS MIB ELEMENT_BYTES PAIR_BYTES PEER_CHANNEL_BYTES "
     "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes heads_sent "
-    "planned_exchange_bytes",
+    "int8_attention_bytes planned_exchange_bytes",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
     "hhray.memory_plan": "KEPT_LATENTS MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES "
     "check_room is_small plan_memory shared_activation_bytes",
@@ -74,6 +74,7 @@ PUBLIC_NAMES = {
     "step_work",
     "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
     "TERMINAL Task TaskState",
+    "hhray.tenancy": "ANYBODY TenantSettings check_reserved tenant_settings",
     "hhray.unit_costs": "UnitCostTable",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
