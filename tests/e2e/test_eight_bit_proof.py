@@ -28,11 +28,19 @@ pytestmark = [
 ]
 
 
-def scored(tasks: list[Task], precision: str, folder: Path) -> tuple[list[Scored], str]:
-    """The clips of the tasks in one precision, and what the transformer computed in."""
-    pipeline = SampledPipeline.from_pretrained("embedded", tiers=[Resolution.P256], max_seconds=3, precision=precision)
+WAYS = {
+    "auto": {},
+    "fp8": {"precision": "fp8"},
+    "int8": {"precision": "int8"},
+    "int8_attention": {"attention_precision": "int8"},
+}
+
+
+def scored(tasks: list[Task], way: str, folder: Path) -> tuple[list[Scored], str]:
+    """The clips of the tasks in one way, and what the transformer computed in."""
+    pipeline = SampledPipeline.from_pretrained("embedded", tiers=[Resolution.P256], max_seconds=3, **WAYS[way])
     maker = PipelineMaker(pipeline.to("cpu"))
-    return score(tasks, maker, folder, precision), pipeline.arithmetic
+    return score(tasks, maker, folder, way), pipeline.arithmetic
 
 
 def right(clips: list[Scored]) -> tuple[int, int]:
@@ -45,12 +53,12 @@ def test_8_bits_score_within_one_point(tmp_path: Path, keep_proof: Callable[[str
     tasks = held_out_tasks(PROMPTS, SEED)[:PROMPTS]
     facts: dict[str, Any] = {"seed": SEED, "prompts": PROMPTS}
     shares = {}
-    for precision in ("auto", "fp8", "int8"):
-        clips, arithmetic = scored(tasks, precision, tmp_path)
+    for way in WAYS:
+        clips, arithmetic = scored(tasks, way, tmp_path)
         good, total = right(clips)
         assert total > 4 * PROMPTS
-        shares[precision] = good / total
-        facts[precision] = {"arithmetic": arithmetic, "right": good, "answers": total, **values(tally_of(clips))}
+        shares[way] = good / total
+        facts[way] = {"arithmetic": arithmetic, "right": good, "answers": total, **values(tally_of(clips))}
     keep_proof("embedded_eight_bit", facts)
-    behind = {kind: shares["auto"] - shares[kind] for kind in ("fp8", "int8")}
+    behind = {kind: shares["auto"] - share for kind, share in shares.items()}
     assert {kind: points for kind, points in behind.items() if points > POINT} == {}
