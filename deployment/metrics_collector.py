@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -20,14 +20,16 @@ _LE = (*map(str, metrics.BUCKETS_SECONDS), "+Inf")
 
 
 class ClipCollector(Collector):
-    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs.
+    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs; `desired_engines`
+    says how many engines the work in the store asks for.
 
     `collect` raises StoreUnavailable when the database does not answer.
     """
 
-    def __init__(self, store: TaskStore, preset: str) -> None:
+    def __init__(self, store: TaskStore, preset: str, desired_engines: Callable[[], int]) -> None:
         self._store = store
         self._preset = preset
+        self._desired_engines = desired_engines
 
     def collect(self) -> Iterator[Metric]:
         """Every family of hhray.metrics.ALL, also those without a series yet."""
@@ -55,6 +57,7 @@ class ClipCollector(Collector):
             metrics.RUNNING_CLIPS: {(): depth.running},
             metrics.RUNNING_GPU_SECONDS: {(): depth.running_gpu_seconds},
             metrics.ENGINES: {(state,): count for state, count in sorted(states.items())},
+            metrics.ENGINES_DESIRED: {(): self._desired_engines()},
             metrics.BUILD_INFO: {(__version__, self._preset): 1},
         }
         for metric in metrics.GAUGES:
@@ -72,12 +75,12 @@ class ClipCollector(Collector):
         yield family
 
 
-def render(store: TaskStore, preset: str) -> tuple[bytes, str]:
+def render(store: TaskStore, preset: str, desired_engines: Callable[[], int]) -> tuple[bytes, str]:
     """Body and content type of GET /metrics.
 
     Raises:
         StoreUnavailable: the database does not answer.
     """
     registry = CollectorRegistry()
-    registry.register(ClipCollector(store, preset))
+    registry.register(ClipCollector(store, preset, desired_engines))
     return generate_latest(registry), CONTENT_TYPE_LATEST

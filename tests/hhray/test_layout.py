@@ -56,10 +56,10 @@ PUBLIC_NAMES = {
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
-    "hhray.settings": "ClientSettings EngineSettings FLOPS_PER_SECOND HttpSettings HubSettings KeySettings "
-    "LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
-    "hhray.tasks": "Artifact EngineRecord NewTask Progress QueueDepth QueuedTask SERVICE_STAGES Stage TERMINAL Task "
-    "TaskState",
+    "hhray.settings": "AutoscalingSettings ClientSettings EngineSettings FLOPS_PER_SECOND HttpSettings HubSettings "
+    "KeySettings LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
+    "hhray.tasks": "Artifact Demand EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
+    "TERMINAL Task TaskState",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
 }
