@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ray.serve._private.autoscaling_state import ApplicationAutoscalingState
 from ray.serve._private.common import DeploymentID, ReplicaID, ReplicaMetricReport, TimeStampedValue
 from ray.serve._private.config import DeploymentConfig
 from ray.serve.config import AutoscalingPolicy
+from ray.serve.schema import ServeDeploySchema
 
 from deployment import router as router_module
 from deployment.app import engine_options
@@ -22,7 +24,7 @@ from deployment.rollout import application_config
 from deployment.router import Router
 from deployment.stopping import grace_seconds, longest_clip_seconds
 from deployment.store.sqlite import SqliteStore
-from deployment.work_meter import WorkMeter
+from deployment.work_meter import WorkMeter, desired_engines
 from hhray.errors import ConfigError
 from hhray.geometry import Resolution
 from hhray.model_size import preset
@@ -42,9 +44,10 @@ def settings_with(home: Path | None = None, **autoscaling: Any) -> Settings:
 class ServesSide:
     """Serve's own bookkeeping of one application, as its controller keeps it, without a cluster."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, policy: str = POLICY) -> None:
         self.state = ApplicationAutoscalingState("hhray")
-        self.state.register(AutoscalingPolicy(policy_function=POLICY))
+        if policy:
+            self.state.register(AutoscalingPolicy(policy_function=policy))
         self.targets = {ENGINES: settings.engine_bounds[0], ROUTER: 1}
         for deployment, options in ((ENGINES, number_of_engines(settings)), (ROUTER, number_of_routers(settings))):
             config = DeploymentConfig.from_default(**options)
@@ -87,6 +90,22 @@ def test_serves_own_bookkeeping_calls_the_policy_with_what_the_router_says() -> 
     serve.report(stats | {"queued": 0.0, "queued_gpu_seconds": 0.0, "read_at": 3.0})
     assert serve.tick() == 1, "Serve goes to zero by way of one"
     assert serve.tick() == 0
+
+
+@pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
+@pytest.mark.parametrize(("least", "engines"), [(0, 1), (2, 2)])
+def test_without_the_line_in_the_config_file_requests_are_not_counted_instead(least: int, engines: int) -> None:
+    serve = ServesSide(settings_with(min_engines=least, max_engines=5), policy="")
+    assert [serve.tick() for _ in range(3)] == [engines] * 3
+
+
+@pytest.mark.parametrize("file", ["deployment/local.yaml", "k8s/base/rayservice.yaml"])
+def test_the_config_files_name_the_policy(file: str) -> None:
+    config = yaml.safe_load((Path(__file__).parents[2] / file).read_text(encoding="utf-8"))
+    if "spec" in config:
+        config = yaml.safe_load(config["spec"]["serveConfigV2"])
+    schema = ServeDeploySchema.model_validate(config)
+    assert schema.applications[0].autoscaling_policy == {"policy_function": POLICY}
 
 
 def test_a_reading_that_lacks_a_part_is_no_reading() -> None:
@@ -228,6 +247,17 @@ def test_no_ticket_waits_for_engines_that_are_not_there(
         return before, len(engines.tickets)
 
     assert asyncio.run(scenario()) == (0, 1)
+
+
+def test_the_engines_that_the_work_asks_for_are_shown(
+    settings: Settings, task_store: SqliteStore, add_task: Callable[..., Task]
+) -> None:
+    assert desired_engines(task_store, settings) == 0
+    add_task()
+    assert desired_engines(task_store, settings) == 1
+    hurried = load_settings(overrides={"engine": {"ranks": 1}, "autoscaling": {"max_engines": 3, "drain_seconds": 0.1}})
+    assert desired_engines(task_store, hurried) == 3
+    assert desired_engines(task_store, load_settings(overrides={"engine": {"replicas": 4}})) == 4
 
 
 def test_a_reading_ages_while_the_store_is_away(tmp_path: Path) -> None:
