@@ -15,14 +15,15 @@ from server_process import wait_for
 
 pytestmark = pytest.mark.proof
 SHORT = {"resolution": "256P", "ratio": "1:1", "duration": 3}
-LONG = {"resolution": "256P", "ratio": "16:9", "duration": 15}
+LONG = {"resolution": "256P", "ratio": "1:1", "duration": 15}
+REPLICAS = "ServeReplica.*(ClipEngine|Router|ApiIngress)"
 KeepProof = Callable[[str, dict[str, Any]], None]
 
 
 @pytest.fixture(scope="module")
 def scaling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScalingServer]:
     autoscaling = {"min_engines": 0, "max_engines": 3, "drain_seconds": 20.0, "arrival_window_seconds": 10_000}
-    patient = {"watchdog_floor_seconds": 120.0}
+    patient = {"watchdog_floor_seconds": 600.0}
     server = ScalingServer(tmp_path_factory.mktemp("scaling"), autoscaling, **patient)
     server.start()
     yield server
@@ -55,19 +56,20 @@ def test_from_none_to_three_to_none_with_clips_in_flight(scaling: ScalingServer,
     trace: list[tuple[float, int, int]] = []
 
     def look() -> int:
+        time.sleep(0.5)  # a look at all processes is work, too
         now = (engines(scaling), scaling.health()["running"])
         if not trace or trace[-1][1:] != now:
             trace.append((round(time.monotonic() - began, 1), *now))
         return now[0]
 
     with scaling.client() as client:
-        ids = submit(client, 6, SHORT) + submit(client, 3, LONG)
+        ids = submit(client, 3, SHORT) + submit(client, 3, LONG)
         assert {client.get(task_id).state for task_id in ids} == {"PENDING"}, "queued, not refused"
     wait_for(lambda: look() == 3, 120, "three engines")
-    wait_for(lambda: look() < 4 and len(ended(scaling, ids)) == 9, 900, "all ended")
+    wait_for(lambda: look() < 4 and len(ended(scaling, ids)) == len(ids), 900, "all ended")
     wait_for(lambda: look() == 0, 300, "no engine is left")
     tasks = ended(scaling, ids)
-    assert_none_was_lost_or_restarted(tasks, 9)
+    assert_none_was_lost_or_restarted(tasks, len(ids))
     log = scaling.engine_log()
     assert "1 ongoing requests" in log, "no engine that was to stop had a clip to finish: the test shows nothing"
     store = scaling.store()
@@ -89,18 +91,19 @@ def test_from_none_to_three_to_none_with_clips_in_flight(scaling: ScalingServer,
 
 def test_a_rolling_update_under_load_loses_and_restarts_nothing(scaling: ScalingServer, keep_proof: KeepProof) -> None:
     with scaling.client() as client:
-        ids = submit(client, 4, SHORT) + submit(client, 2, LONG) + submit(client, 4, SHORT)
+        ids = submit(client, 4, {**SHORT, "duration": 8})
         wait_for(lambda: scaling.health()["running"] >= 2, 120, "two clips run")
-        before = set(scaling.process_titled("ServeReplica"))
+        before = set(scaling.process_titled(REPLICAS))
         began = time.monotonic()
         scaling.change(media={"max_redirects": 2})
         scaling.begin_update()
-        while before & set(scaling.process_titled("ServeReplica.*(ClipEngine|Router|ApiIngress)")):
-            ids += submit(client, 1, SHORT)
+        while before & set(scaling.process_titled(REPLICAS)):
+            if len(ids) - len(ended(scaling, ids)) < 4:  # a queue that never ends, and never grows
+                ids += submit(client, 1, SHORT)
             assert time.monotonic() - began < 900, "old replicas are still there"
-            time.sleep(2.0)
+            time.sleep(1.0)
         scaling.end_update()
         seconds = time.monotonic() - began
     wait_for(lambda: len(ended(scaling, ids)) == len(ids), 900, "all ended")
     assert_none_was_lost_or_restarted(ended(scaling, ids), len(ids))
-    keep_proof("rolling_update", {"seconds": round(seconds, 1), "clips": len(ids), "old_replicas": len(before)})
+    keep_proof("rolling_update", {"seconds": round(seconds, 1), "clips": len(ids), "replaced": len(before)})

@@ -48,7 +48,8 @@ PUBLIC_NAMES = {
     "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
     "transformer_bytes",
     "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS COLD_SHAPES COUNTERS ENGINES "
-    "ENGINES_DESIRED GAUGES HISTOGRAMS Metric QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
+    "ENGINES_DESIRED GAUGES HISTOGRAMS Metric QUEUED_GPU_SECONDS QUEUE_DEPTH RUNNING_CLIPS RUNNING_GPU_SECONDS "
+    "RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
     "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
