@@ -50,7 +50,7 @@ class ScalingTargets:
     """What the operator wants; times in seconds. See AutoscalingSettings for each field."""
 
     ranks: int
-    drain_seconds: float
+    drain_target_seconds: float
     utilisation: float
     efficiency: float
     up_window_seconds: float
@@ -87,7 +87,7 @@ def load_in_engines(signals: Signals, targets: ScalingTargets) -> float:
     """The formula above before it is rounded up."""
     capacity = targets.ranks * targets.efficiency
     backlog = signals.queued_gpu_seconds + signals.remaining_gpu_seconds
-    return backlog / (targets.drain_seconds * capacity) + signals.arrival_rate / (targets.utilisation * capacity)
+    return backlog / (targets.drain_target_seconds * capacity) + signals.arrival_rate / (targets.utilisation * capacity)
 
 
 def engines_for(signals: Signals, targets: ScalingTargets) -> int:

@@ -34,6 +34,7 @@ def roll_out(settings: Settings, name: str) -> None:
     client = _get_global_client()
     client.deploy_apps(ServeDeploySchema(applications=[application_config(settings, name)]))
     client._wait_for_application_running(name)
+    client.wait_for_proxies_serving()
 
 
 def application_config(settings: Settings, name: str) -> ServeApplicationSchema:

@@ -66,7 +66,7 @@ def scaling_targets(settings: Settings) -> ScalingTargets:
     scaling = settings.autoscaling
     return ScalingTargets(
         ranks=settings.engine.ranks,
-        drain_seconds=scaling.drain_seconds,
+        drain_target_seconds=scaling.drain_target_seconds,
         utilisation=scaling.utilisation,
         efficiency=scaling.efficiency,
         up_window_seconds=scaling.up_window_seconds,

@@ -263,7 +263,7 @@ class AutoscalingSettings(_Group):
         default=None, ge=0, description="Fewest engines; 0: none while there is nothing to do. Empty: engine.replicas."
     )
     max_engines: int | None = Field(default=None, ge=1, description="Most engines. Empty: engine.replicas.")
-    drain_seconds: float = Field(
+    drain_target_seconds: float = Field(
         default=120.0, gt=0, description="There are enough engines when they make all that waits within this time."
     )
     utilisation: float = Field(

@@ -12,7 +12,7 @@ from deployment.autoscaling import Bounds, PolicyState, ScalingTargets, Signals,
 BOUNDS = Bounds(0, 10)
 TARGETS = ScalingTargets(
     ranks=8,
-    drain_seconds=60.0,
+    drain_target_seconds=60.0,
     utilisation=0.8,
     efficiency=1.0,
     up_window_seconds=10.0,

@@ -79,7 +79,9 @@ class _Info:
 @pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")  # Serve's second reading of it
 def test_serves_own_bookkeeping_calls_the_policy_with_what_the_router_says() -> None:
     windows = {"up_window_seconds": 0.0, "down_window_seconds": 0.0, "cold_start_seconds": 0.0, "idle_grace_seconds": 0}
-    serve = ServesSide(settings_with(min_engines=0, max_engines=5, efficiency=1.0, drain_seconds=60.0, **windows))
+    serve = ServesSide(
+        settings_with(min_engines=0, max_engines=5, efficiency=1.0, drain_target_seconds=60.0, **windows)
+    )
     assert serve.tick() == 0, "nothing known: hold"
     stats = {"queued": 3.0, "queued_gpu_seconds": 170.0, "running": 0.0, "remaining_gpu_seconds": 0.0}
     stats |= {"arrival_rate": 0.0, "cold_start_seconds": 0.0, "read_at": 1.0}
@@ -255,7 +257,9 @@ def test_the_engines_that_the_work_asks_for_are_shown(
     assert desired_engines(task_store, settings) == 0
     add_task()
     assert desired_engines(task_store, settings) == 1
-    hurried = load_settings(overrides={"engine": {"ranks": 1}, "autoscaling": {"max_engines": 3, "drain_seconds": 0.1}})
+    hurried = load_settings(
+        overrides={"engine": {"ranks": 1}, "autoscaling": {"max_engines": 3, "drain_target_seconds": 0.1}}
+    )
     assert desired_engines(task_store, hurried) == 3
     assert desired_engines(task_store, load_settings(overrides={"engine": {"replicas": 4}})) == 4
 

@@ -47,7 +47,7 @@ class ScalingServer(ServerProcess):
                 text=True,
                 start_new_session=True,
             )
-        assert self._answer() == "serving", self.log_tail()
+        self._expect("serving")
 
     def begin_update(self) -> None:
         """Let the running server roll out what the file says now; `end_update` waits for it."""
@@ -57,7 +57,7 @@ class ScalingServer(ServerProcess):
         self.process.stdin.flush()
 
     def end_update(self) -> None:
-        assert self._answer() == "updated", self.log_tail()
+        self._expect("updated")
 
     def stop(self, timeout: float = 90.0) -> int:
         assert self.process is not None
@@ -72,10 +72,16 @@ class ScalingServer(ServerProcess):
         answer: dict[str, Any] = httpx.get(f"{self.url}/healthz", timeout=30).json()
         return answer
 
-    def _answer(self) -> str:
+    def _expect(self, word: str) -> None:
+        """Read what the program says until it says this; libraries may speak in between."""
         assert self.process is not None
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        lines = []
+        while line := self.process.stdout.readline():
+            lines.append(line.strip())
+            if lines[-1] == word:
+                return
+        raise AssertionError(f"the server ended and said {lines}: {self.log_tail()}")
 
 
 def serve(config: Path) -> None:

@@ -22,7 +22,7 @@ KeepProof = Callable[[str, dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def scaling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScalingServer]:
-    autoscaling = {"min_engines": 0, "max_engines": 3, "drain_seconds": 20.0, "arrival_window_seconds": 10_000}
+    autoscaling = {"min_engines": 0, "max_engines": 3, "drain_target_seconds": 20.0, "arrival_window_seconds": 10_000}
     patient = {"watchdog_floor_seconds": 600.0}
     server = ScalingServer(tmp_path_factory.mktemp("scaling"), autoscaling, **patient)
     server.start()
