@@ -9,10 +9,12 @@ from ray import serve
 from ray.serve import Application
 
 from deployment.clip_engine import ClipEngine
+from deployment.engine_scaling import number_of_engines, number_of_routers
 from deployment.ingress import ApiIngress
 from deployment.keys import check_binding
 from deployment.model_on_offer import model_on_offer
 from deployment.router import Router, check_store_fits
+from deployment.stopping import grace_seconds
 from hhray.settings import Settings, load_settings
 
 SMALL = {"num_cpus": 0.1}
@@ -40,8 +42,16 @@ def bind(settings: Settings) -> Application:
         check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
     served = model_on_offer(settings)  # an unknown preset or an unfit checkpoint is refused before anything starts
     health = {"health_check_period_s": settings.health_check_seconds}
-    engines = serve.deployment(ClipEngine, **engine_options(settings), **health).bind(settings, served)
-    router = serve.deployment(Router, ray_actor_options=SMALL, max_ongoing_requests=MANY_REQUESTS, **health)
+    options = engine_options(settings) | {"graceful_shutdown_timeout_s": grace_seconds(settings, served)}
+    engines = serve.deployment(ClipEngine, **options, **health).bind(settings, served)
+    router = serve.deployment(
+        Router,
+        ray_actor_options=SMALL,
+        max_ongoing_requests=MANY_REQUESTS,
+        graceful_shutdown_wait_loop_s=0.2,
+        **number_of_routers(settings),
+        **health,
+    )
     ingress = serve.deployment(
         serve.ingress()(ApiIngress),
         num_replicas=settings.http.ingress_replicas,
@@ -55,17 +65,18 @@ def bind(settings: Settings) -> Application:
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """Deployment options of the engine: coordinator in bundle 0, rank r in bundle 1 + r, all on one node."""
+    """Deployment options of the engine: coordinator in bundle 0, rank r in bundle 1 + r, all on one node. How long a
+    stop may take comes on top: see deployment.stopping."""
     engine = settings.engine
-    rank = {"CPU": engine.cpus_per_rank} | ({"GPU": 1.0} if engine.device == "cuda" else {})
+    rank = {"CPU": engine.cpus_per_rank} | ({"GPU": engine.rank_gpus} if engine.rank_gpus else {})
+    _, most = settings.engine_bounds
     return {
-        "num_replicas": engine.replicas,
+        **number_of_engines(settings),
         # A second ticket is claimed while the first one's file is written. Of several engines of one rank a busy one
         # might hold it from an idle one.
-        "max_ongoing_requests": max(engine.ranks, 2 if engine.replicas == 1 else 1),
+        "max_ongoing_requests": max(engine.ranks, 2 if most == 1 else 1),
         "ray_actor_options": SMALL,
         "placement_group_bundles": [{"CPU": SMALL["num_cpus"]}] + [rank] * engine.ranks,
         "placement_group_strategy": "STRICT_PACK",
-        "graceful_shutdown_timeout_s": settings.graceful_shutdown_seconds,
         "graceful_shutdown_wait_loop_s": 0.2,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import uuid
 
 from ray import serve
@@ -31,6 +32,7 @@ class ClipEngine:
     """One engine replica: a CPU coordinator and W rank actors in its placement group."""
 
     async def __init__(self, settings: Settings, served: ServedModel) -> None:  # type: ignore[misc]  # Serve awaits it
+        began = time.monotonic()
         self._settings, self._served = settings, served
         self._cost = settings.cost_model(served)
         self._rewriter = load_rewriter(settings.engine.prompt_rewriter)
@@ -41,6 +43,9 @@ class ClipEngine:
         self._gang: Gang | None = None
         self._broken: Exception | None = None
         self._state = "starting"
+        self._start_seconds = 0.0  # of the whole engine: what autoscaling calls a cold start
+        self._stopping = False
+        self._redeeming: set[asyncio.Future[str]] = set()
         self._keeper = LeaseKeeper(
             self._store,
             self._engine_id,
@@ -56,6 +61,8 @@ class ClipEngine:
             settings.router.assign_timeout_seconds,
         )
         await self._ensure_gang()
+        self._start_seconds = time.monotonic() - began
+        logger.info("engine ready after %.1f s", self._start_seconds)
 
     async def run_next(self, ticket: str) -> str:
         """Redeem a ticket: claim the next batch and run it. Held until the clips end.
@@ -63,11 +70,14 @@ class ClipEngine:
         Returns "done", "empty" when there was nothing to claim, or "refused" when this engine takes no work now.
         """
         # Shielded: a caller that goes away (a dead router) must not take the clip with it.
-        return await asyncio.shield(asyncio.ensure_future(self._redeem(ticket)))
+        redeeming = asyncio.ensure_future(self._redeem(ticket))
+        self._redeeming.add(redeeming)
+        redeeming.add_done_callback(self._redeeming.discard)
+        return await asyncio.shield(redeeming)
 
     async def _redeem(self, ticket: str) -> str:
         async with self._gang_turn:
-            if self._keeper.draining or self._broken is not None:
+            if self._stopping or self._keeper.draining or self._broken is not None:
                 return "refused"
             gang = await self._ensure_gang()
             claims = await self._claimer.claim(ticket)
@@ -153,6 +163,7 @@ class ClipEngine:
                 "attention": gang.report.attention if gang else {},
                 "arithmetic": gang.report.arithmetic if gang else "",
                 "cold_shapes": gang.cold_shapes if gang else 0,
+                "start_seconds": self._start_seconds,
             },
         )
 
@@ -162,7 +173,9 @@ class ClipEngine:
             raise self._broken
 
     async def __del__(self) -> None:
-        """Graceful stop: Serve has waited for the running tickets."""
+        """Graceful stop: Serve has waited for the tickets whose router still lives; the others are waited for here."""
+        self._stopping = True
+        await asyncio.gather(*self._redeeming, return_exceptions=True)
         self._keeper.close()
         if self._gang is not None:
             self._gang.close()

@@ -233,7 +233,7 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
     )
     return RankActor.options(  # type: ignore[attr-defined]
         num_cpus=config.cpus_per_rank,
-        num_gpus=1 if config.device == "cuda" else 0,
+        num_gpus=config.rank_gpus,
         max_restarts=0,
         scheduling_strategy=PlacementGroupSchedulingStrategy(
             get_current_placement_group(), placement_group_bundle_index=1 + rank

@@ -131,7 +131,7 @@ class LocalServer:
     def _start_application(self) -> None:
         from ray import serve  # noqa: PLC0415 - after ray.init, as above
 
-        from deployment.app import bind  # noqa: PLC0415 - imports ray
+        from deployment.rollout import roll_out  # noqa: PLC0415 - imports ray
 
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         http = self.settings.http
@@ -142,7 +142,7 @@ class LocalServer:
         finally:
             store.close()
         try:
-            serve.run(bind(self.settings), name=APP_NAME, route_prefix="/")
+            roll_out(self.settings, APP_NAME)
         except RuntimeError as error:  # Serve gave up on a part of it
             raise EngineFault(f"the server did not start: {_cause_of(serve.status())}") from error
 
@@ -197,6 +197,9 @@ def _set_ray_environment(settings: Settings) -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
         "GLOO_SOCKET_IFNAME": "lo",
     }
+    secret = settings.keys.secret.get_secret_value()
+    if settings.autoscales and secret:
+        values["HHRAY_KEYS__SECRET"] = secret  # not in the arguments of a config: Serve logs those
     os.environ.update(values)
 
 
@@ -243,9 +246,10 @@ def free_port() -> int:
 
 def _cause_of(status: Any) -> str:  # noqa: ANN401 - Serve's schema has no types here
     """What the parts that failed say: the first line of each that names an error of ours, else their last line."""
-    deployments = status.applications[APP_NAME].deployments.values()
+    application = status.applications[APP_NAME]
+    parts = [*application.deployments.values()] or [application]  # it has no parts when it could not be built
     causes = []
-    for text in (one.message for one in deployments if one.message):
+    for text in (one.message for one in parts if one.message):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         ours = [line for line in lines if line.startswith("hhray.errors.")]
         causes.append((ours or lines[-1:])[0].removeprefix("hhray.errors."))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -21,15 +21,18 @@ ENGINE_FRESH_SECONDS = 15.0
 
 
 class ClipCollector(Collector):
-    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs; `costs` keeps what
-    the router learns about the cost model.
+    """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs; `desired_engines`
+    says how many engines the work in the store asks for; `costs` keeps what the router learns about the cost model.
 
     `collect` raises StoreUnavailable when the database does not answer.
     """
 
-    def __init__(self, store: TaskStore, preset: str, costs: CostStore | None = None) -> None:
+    def __init__(
+        self, store: TaskStore, preset: str, desired_engines: Callable[[], int], costs: CostStore | None = None
+    ) -> None:
         self._store, self._costs = store, costs
         self._preset = preset
+        self._desired_engines = desired_engines
 
     def collect(self) -> Iterator[Metric]:
         """Every family of hhray.metrics.ALL, also those without a series yet."""
@@ -58,6 +61,7 @@ class ClipCollector(Collector):
             metrics.RUNNING_CLIPS: {(): depth.running},
             metrics.RUNNING_GPU_SECONDS: {(): depth.running_gpu_seconds},
             metrics.ENGINES: {(state,): count for state, count in sorted(states.items())},
+            metrics.ENGINES_DESIRED: {(): self._desired_engines()},
             metrics.BUILD_INFO: {(__version__, self._preset): 1},
         }
         for metric in metrics.GAUGES:
@@ -75,12 +79,14 @@ class ClipCollector(Collector):
         yield family
 
 
-def render(store: TaskStore, preset: str, costs: CostStore | None = None) -> tuple[bytes, str]:
+def render(
+    store: TaskStore, preset: str, desired_engines: Callable[[], int], costs: CostStore | None = None
+) -> tuple[bytes, str]:
     """Body and content type of GET /metrics.
 
     Raises:
         StoreUnavailable: the database does not answer.
     """
     registry = CollectorRegistry()
-    registry.register(ClipCollector(store, preset, costs))
+    registry.register(ClipCollector(store, preset, desired_engines, costs))
     return generate_latest(registry), CONTENT_TYPE_LATEST

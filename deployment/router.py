@@ -19,6 +19,7 @@ from deployment.artifacts import DirectoryArtifacts
 from deployment.keys import server_secret
 from deployment.scheduling import Assignment, BatchLimits, QueueIndex
 from deployment.store.sqlite import SqliteStore
+from deployment.work_meter import WorkMeter
 from hhray.errors import ConfigError, StoreUnavailable
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -55,7 +56,10 @@ class Router:
         self._limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)
         self._index = QueueIndex()
         self._last_sequence = 0
-        self._num_engines = 1
+        self._meter = WorkMeter(self._store, settings.autoscaling.arrival_window_seconds)
+        # Without engines no ticket waits for one: Serve would wake a single engine for it, whatever the work asks for.
+        self._least_engines = min(1, settings.engine_bounds[0])
+        self._num_engines = self._least_engines
         self._waiting: set[str] = set()
         self._tickets: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -68,6 +72,7 @@ class Router:
                 self._every(min(1.0, settings.store.lease_seconds / 4), self._reap),
                 self._every(FOLD_SECONDS, self._fold),
                 self._every(EXPIRE_SECONDS, self._expire),
+                self._every(settings.autoscaling.interval_seconds, self._measure),
             )
         ]
 
@@ -86,8 +91,8 @@ class Router:
         return assignment
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Work waiting, in GPU-seconds, for an autoscaling policy."""
-        return {"queued_gpu_seconds": self._index.gpu_seconds, "queued": float(len(self._index))}
+        """The work there is, in GPU-seconds, for the autoscaling policy: see deployment.autoscaling.Signals."""
+        return self._meter.stats()
 
     async def check_health(self) -> None:
         """Fails when one of the router's loops has ended."""
@@ -157,12 +162,15 @@ class Router:
         self._index.replace(tasks)
         self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
         fresh = 5 * self._settings.router.heartbeat_seconds
-        self._num_engines = max(1, len(await asyncio.to_thread(self._store.engines, fresh)))
+        self._num_engines = max(self._least_engines, len(await asyncio.to_thread(self._store.engines, fresh)))
 
     async def _reap(self) -> None:
         for task_id, state in await asyncio.to_thread(self._store.reap, self._settings.store.max_faults):
             logger.warning("task %s: lease ran out, now %s", task_id, state.value)
             self._wake.set()
+
+    async def _measure(self) -> None:
+        await asyncio.to_thread(self._meter.read)
 
     async def _fold(self) -> None:
         await asyncio.to_thread(self._store.fold)

@@ -53,6 +53,11 @@ QUEUED_GPU_SECONDS = Metric("hhray_queued_gpu_seconds", "gauge", "Estimated GPU-
 RUNNING_CLIPS = Metric("hhray_running_clips", "gauge", "Tasks running now.")
 RUNNING_GPU_SECONDS = Metric("hhray_running_gpu_seconds", "gauge", "Estimated GPU-seconds of the running tasks.")
 ENGINES = Metric("hhray_engines", "gauge", "Engines with a fresh heartbeat.", ("state",))
+ENGINES_DESIRED = Metric(
+    "hhray_engines_desired",
+    "gauge",
+    "Engines that the work there is asks for, within the bounds; how many come and go also depends on the windows.",
+)
 BUILD_INFO = Metric("hhray_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "preset"))
 
 COLD_SHAPES = Metric(
@@ -63,7 +68,7 @@ COLD_SHAPES = Metric(
 )
 
 HISTOGRAMS = (CLIP_SECONDS, STAGE_SECONDS, PREDICTED_RATIO)
-GAUGES = (QUEUE_DEPTH, QUEUED_GPU_SECONDS, RUNNING_CLIPS, RUNNING_GPU_SECONDS, ENGINES, BUILD_INFO)
+GAUGES = (QUEUE_DEPTH, QUEUED_GPU_SECONDS, RUNNING_CLIPS, RUNNING_GPU_SECONDS, ENGINES, ENGINES_DESIRED, BUILD_INFO)
 COUNTERS = (COLD_SHAPES,)
 ALL = HISTOGRAMS + GAUGES + COUNTERS
 

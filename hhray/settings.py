@@ -150,7 +150,7 @@ class EngineSettings(_Group):
         description="Ranks that hold video tokens only of every clip offered keep no audio and text experts; clips "
         "then run one at a time on all ranks.",
     )
-    replicas: int = Field(default=1, ge=0, description="Engine replicas.")
+    replicas: int = Field(default=1, ge=0, description="Engine replicas, unless autoscaling has other bounds.")
     device: str = Field(default="cpu", pattern="^(cpu|cuda)$", description="Where ranks compute.")
     threads_per_rank: int = Field(default=0, ge=0, description="CPU threads of a rank; 0: cores / ranks, at least 1.")
     max_batch: int = Field(default=4, ge=1, description="Most clips packed into one batch.")
@@ -182,6 +182,9 @@ class EngineSettings(_Group):
         description="Longest start of a gang: processes and rendezvous; and a second more for every 100 MB of weights.",
     )
     cpus_per_rank: float = Field(default=0.1, gt=0, description="Logical Ray CPUs a rank reserves.")
+    gpus_per_rank: float | None = Field(
+        default=None, ge=0, description="Logical Ray GPUs a rank reserves; empty: 1 where it computes on one, else 0."
+    )
     sample_rate: Literal[48000, 44100] = Field(default=48000, description="Audio sample rate of clips in Hz.")
     flops_per_second: float = Field(
         default=0.0,
@@ -213,6 +216,13 @@ class EngineSettings(_Group):
         """The layout that is set; None: whatever moves the fewest bytes."""
         layout = self.layout
         return ParallelLayout(layout.ulysses, layout.gather, layout.halo) if layout.ulysses else None
+
+    @property
+    def rank_gpus(self) -> float:
+        """Logical Ray GPUs a rank reserves."""
+        if self.gpus_per_rank is not None:
+            return self.gpus_per_rank
+        return 1.0 if self.device == "cuda" else 0.0
 
     @property
     def compiles(self) -> bool:
@@ -272,6 +282,46 @@ class KeySettings(_Group):
     )
 
 
+class AutoscalingSettings(_Group):
+    """How many engines there are. With equal bounds their number is fixed; else it follows the work, in GPU-seconds."""
+
+    min_engines: int | None = Field(
+        default=None, ge=0, description="Fewest engines; 0: none while there is nothing to do. Empty: engine.replicas."
+    )
+    max_engines: int | None = Field(default=None, ge=1, description="Most engines. Empty: engine.replicas.")
+    drain_target_seconds: float = Field(
+        default=120.0, gt=0, description="There are enough engines when they make all that waits within this time."
+    )
+    utilisation: float = Field(
+        default=0.8, gt=0, le=1, description="Share of an engine's time that the work that keeps arriving may take."
+    )
+    efficiency: float = Field(
+        default=0.85, gt=0, le=1, description="GPU-seconds of clips an engine makes in a second, for each of its ranks."
+    )
+    arrival_window_seconds: float = Field(
+        default=300.0, gt=0, description="The rate of arriving work is measured over so long."
+    )
+    up_window_seconds: float = Field(
+        default=10.0, ge=0, description="More work must last so long before engines are added; from none at once."
+    )
+    down_window_seconds: float = Field(
+        default=300.0, ge=0, description="Less work must last so long, and a cold start, before engines are stopped."
+    )
+    idle_grace_seconds: float = Field(
+        default=600.0, ge=0, description="Nothing may wait or run for so long, and two cold starts, before all stop."
+    )
+    cold_start_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="Start of an engine as far as the server cannot measure it (a new machine, its image); what was "
+        "measured counts when it is longer.",
+    )
+    stale_seconds: float = Field(
+        default=30.0, gt=0, description="A measurement that stays the same for so long changes nothing any more."
+    )
+    interval_seconds: float = Field(default=2.0, gt=0, description="Interval at which the work is measured.")
+
+
 class ClientSettings(_Group):
     """Defaults of the client verbs (`hhray submit|wait|get|cancel|list`); a server does not use them."""
 
@@ -320,7 +370,9 @@ class Settings(BaseSettings):
         description="At a stop, running clips may finish within this time; after it they go back to PENDING.",
     )
     graceful_shutdown_seconds: float = Field(
-        default=1200.0, gt=0, description="Serve's grace for an engine replica; at least the longest clip."
+        default=1200.0,
+        gt=0,
+        description="Serve's grace for an engine that is to stop. Longer where the clips offered may take longer.",
     )
     health_check_seconds: float = Field(default=5.0, gt=0, description="Serve's health check period.")
     http: HttpSettings = HttpSettings()
@@ -332,6 +384,7 @@ class Settings(BaseSettings):
     tenants: dict[str, TenantSettings] = Field(
         default_factory=dict, description="Weight, priority and reserved share by tenant; others have the defaults."
     )
+    autoscaling: AutoscalingSettings = AutoscalingSettings()
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()
 
@@ -339,6 +392,29 @@ class Settings(BaseSettings):
     def _shares_fit(self) -> Self:
         check_reserved(self.tenants)
         return self
+
+    @model_validator(mode="after")
+    def _engine_bounds_fit(self) -> Self:
+        least, most = self.engine_bounds
+        if least > most:
+            raise ValueError(
+                f"autoscaling.min_engines {least} is more than autoscaling.max_engines {most}; what is left out is "
+                f"engine.replicas, {self.engine.replicas}"
+            )
+        return self
+
+    @property
+    def engine_bounds(self) -> tuple[int, int]:
+        """Fewest and most engine replicas; equal: a fixed number."""
+        least, most = self.autoscaling.min_engines, self.autoscaling.max_engines
+        replicas = self.engine.replicas
+        return replicas if least is None else least, replicas if most is None else most
+
+    @property
+    def autoscales(self) -> bool:
+        """Whether the number of engines follows the work."""
+        least, most = self.engine_bounds
+        return least != most
 
     @property
     def home(self) -> Path:

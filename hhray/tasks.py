@@ -174,3 +174,19 @@ class QueueDepth:
     queued_gpu_seconds: float
     running: int
     running_gpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The work there is, for the number of engines. Seconds are GPU-seconds of one rank by the cost model.
+
+    `queued` tasks wait, their media ready or not; `remaining_gpu_seconds` is what the progress of the `running` ones
+    leaves; `arrived_gpu_seconds` is the work of all that was submitted within the window asked for, whatever became of
+    it, but for what never came to run: cancelled while it waited, or refused for its media.
+    """
+
+    queued: int
+    queued_gpu_seconds: float
+    running: int
+    remaining_gpu_seconds: float
+    arrived_gpu_seconds: float

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from hhray.metrics import RollupRow
 from hhray.request import ClipRequest
-from hhray.tasks import Artifact, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
+from hhray.tasks import Artifact, Demand, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,9 @@ class TaskStore(Protocol):
 
     def expire(self) -> list[str]:
         """Remove tasks past their expiry unless they run; the ids, whose files the caller deletes."""
+
+    def demand(self, window_seconds: float) -> Demand:
+        """The work that waits, runs, and arrived within the last `window_seconds`, as one snapshot."""
 
     # --- engines
     def claim(self, task_ids: Sequence[str], owner: str, lease_seconds: float) -> list[Claim]:

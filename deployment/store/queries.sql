@@ -103,6 +103,23 @@ RETURNING task_id;
 -- name: expired_pending
 SELECT * FROM task_rows WHERE expires_at <= now() AND state = 'PENDING';
 
+-- name: demand
+SELECT
+    (SELECT count(*) FROM tasks WHERE state = 'PENDING') AS queued,
+    (SELECT coalesce(sum(gpu_seconds), 0.0) FROM tasks WHERE state = 'PENDING') AS queued_gpu_seconds,
+    (SELECT count(*) FROM tasks WHERE state = 'RUNNING') AS running,
+    (
+        SELECT coalesce(sum(tasks.gpu_seconds * (1.0 - leases.progress)), 0.0)
+        FROM leases JOIN tasks ON tasks.task_id = leases.task_id
+    ) AS remaining_gpu_seconds,
+    (
+        -- There is no index on the time of submit alone: the newest rows are looked at, some minutes' worth at least.
+        SELECT coalesce(sum(gpu_seconds), 0.0) FROM tasks
+        WHERE number > (SELECT max(number) FROM tasks) - 20000
+            AND submitted_at > now() - :window_seconds
+            AND (state = 'PENDING' OR started_at IS NOT NULL)
+    ) AS arrived_gpu_seconds;
+
 -- engines
 
 -- name: claim_task

@@ -18,7 +18,7 @@ from deployment.store.transitions import (
 )
 from hhray.errors import PhaseTimeout
 from hhray.request import ClipRequest
-from hhray.tasks import Artifact, Progress, QueuedTask, Task, TaskState
+from hhray.tasks import Artifact, Demand, Progress, QueuedTask, Task, TaskState
 
 _LEASE_OVER = "its engine stopped renewing the lease"
 _TOO_OLD = "the task reached its time to live while it waited; submit it again when the queue is shorter"
@@ -95,6 +95,12 @@ class RouterVerbs:
                 end_task(transaction, task_of(row), Ending(TaskState.FAILED, PhaseTimeout.code, _TOO_OLD))
             transaction.run("drop_old_engines", old_seconds=_OLD_ENGINE_SECONDS)
             return removed
+
+    def demand(self, window_seconds: float) -> Demand:
+        """The work that waits, runs, and arrived within the last `window_seconds`, as one snapshot."""
+        with self._database.read() as transaction:
+            (row,) = transaction.all("demand", window_seconds=window_seconds)
+        return Demand(**dict(row))
 
 
 class EngineVerbs:

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from deployment.metrics_collector import render
 from deployment.web.services import Services
+from deployment.work_meter import desired_engines
 from hhray import __version__
 
 # Heartbeats missed in a row before an engine counts as gone.
@@ -19,8 +20,11 @@ def health_routes(services: Services) -> APIRouter:
     router = APIRouter()
     model = services.settings.engine.model_name
 
+    def desired() -> int:
+        return desired_engines(services.store, services.settings)
+
     def metrics() -> Response:
-        body, content_type = render(services.store, model)
+        body, content_type = render(services.store, model, desired)
         return Response(body, media_type=content_type)
 
     def healthz() -> JSONResponse:
@@ -35,6 +39,7 @@ def health_routes(services: Services) -> APIRouter:
                 "checkpoint": model,
                 "trained_for": list(services.served.capabilities.names()),
                 "engines": len(engines),
+                "engines_desired": desired(),
                 "warm": any(engine.state in WARM_STATES for engine in engines),
                 "queued": depth.queued,
                 "queued_gpu_seconds": round(depth.queued_gpu_seconds, 3),

@@ -29,7 +29,7 @@ def create(store, number, **clip):
 
 
 def families(store):
-    body, content_type = render(store, "tiny")
+    body, content_type = render(store, "tiny", lambda: 2)
     assert content_type.startswith("text/plain; version=")
     return {family.name: family for family in text_string_to_metric_families(body.decode())}
 
@@ -69,9 +69,9 @@ def test_counts_and_sums_are_exact_and_buckets_cumulative(store):
     assert [float(sample.labels["le"]) for sample in buckets] == [*metrics.BUCKETS_SECONDS, float("inf")]
     assert [sample.value for sample in buckets] == [2, 2, 2, *[3] * 9, 4]
     assert [sample.value for sample in stage if sample.name.endswith("_sum")] == [1003.6]
-    body = render(store, "tiny")[0]
+    body = render(store, "tiny", lambda: 2)[0]
     store.fold()
-    assert render(store, "tiny")[0] == body
+    assert render(store, "tiny", lambda: 2)[0] == body
 
 
 def test_gauges_show_the_queue_the_running_clips_and_the_engines(store):
@@ -87,6 +87,7 @@ def test_gauges_show_the_queue_the_running_clips_and_the_engines(store):
     assert values["hhray_running_clips"] == {(): 1}
     assert values["hhray_running_gpu_seconds"] == {(): 2.5}
     assert values["hhray_engines"] == {(("state", "loading"),): 1, (("state", "warm"),): 2}
+    assert values["hhray_engines_desired"] == {(): 2}
 
 
 def test_cold_shapes_are_counted_by_engine(store):
@@ -122,4 +123,4 @@ def test_errors_of_the_cost_model_are_a_histogram_of_their_own_buckets_the_same_
 def test_a_store_that_does_not_answer_gives_no_half_figures(store):
     store.close()
     with pytest.raises(StoreUnavailable):
-        render(store, "tiny")
+        render(store, "tiny", lambda: 2)

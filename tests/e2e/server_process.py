@@ -102,7 +102,7 @@ class ServerProcess:
         return [process for process in psutil.process_iter() if _environment(process).get(TAG_VARIABLE) == self.tag]
 
     def process_titled(self, pattern: str) -> list[psutil.Process]:
-        return [p for p in self.processes() if re.search(pattern, " ".join(p.cmdline()))]
+        return [p for p in self.processes() if re.search(pattern, _title(p))]
 
     def rank_processes(self) -> list[psutil.Process]:
         """The processes of the living gang, by rank, as the engine reports them."""
@@ -137,6 +137,13 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return process.environ()
     except (psutil.Error, OSError):
         return {}
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""  # ended a moment ago
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:

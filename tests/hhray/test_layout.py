@@ -57,8 +57,9 @@ PUBLIC_NAMES = {
     "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB PIECE_TOKENS SCALED_ALIGNMENT VAE_BYTES WEIGHT_BYTES "
     "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
     "transformer_bytes",
-    "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS COLD_SHAPES COUNTERS ENGINES GAUGES "
-    "HISTOGRAMS Metric PREDICTED_RATIO QUEUED_GPU_SECONDS QUEUE_DEPTH RATIO_BUCKETS RUNNING_CLIPS RUNNING_GPU_SECONDS "
+    "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS COLD_SHAPES COUNTERS ENGINES "
+    "ENGINES_DESIRED GAUGES HISTOGRAMS Metric PREDICTED_RATIO QUEUED_GPU_SECONDS QUEUE_DEPTH RATIO_BUCKETS "
+    "RUNNING_CLIPS RUNNING_GPU_SECONDS "
     "RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
@@ -68,11 +69,11 @@ PUBLIC_NAMES = {
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
-    "hhray.settings": "ClientSettings CostSettings EngineSettings HttpSettings HubSettings KeySettings "
-    "LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
+    "hhray.settings": "AutoscalingSettings ClientSettings CostSettings EngineSettings HttpSettings HubSettings "
+    "KeySettings LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
     "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "
     "step_work",
-    "hhray.tasks": "Artifact EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
+    "hhray.tasks": "Artifact Demand EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
     "TERMINAL Task TaskState",
     "hhray.tenancy": "ANYBODY TenantSettings check_reserved tenant_settings",
     "hhray.unit_costs": "UnitCostTable",
