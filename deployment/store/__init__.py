@@ -1,5 +1,5 @@
 """Task store: the only truth about tasks, leases and metric rollups. `base` is the protocol; a folder a database."""
 
-from deployment.store.choice import open_store
+from deployment.store.choice import migrate_store, open_store, ready_store, store_name
 
-__all__ = ["open_store"]
+__all__ = ["migrate_store", "open_store", "ready_store", "store_name"]

@@ -143,7 +143,10 @@ class TaskStore(Protocol):
         """Engines of this cluster whose heartbeat is at most that old."""
 
     def set_drain(self, seconds: float | None) -> None:
-        """Ask this cluster's engines to stop claiming now and to give up running clips after `seconds`; None ends it."""
+        """Ask this cluster's engines to stop claiming now and to give up running clips after `seconds`.
+
+        None ends the drain.
+        """
 
     def save_costs(self, rows: Mapping[str, str]) -> None:
         """Keep what was learned about the cost of these classes (JSON text by name); other classes stay."""

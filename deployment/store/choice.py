@@ -38,6 +38,23 @@ def open_store(settings: Settings) -> TaskStore:
     return PostgresStore(url, cluster, settings.store.connections)
 
 
+def ready_store(settings: Settings) -> None:
+    """What a server on one machine does with its store before it starts: see that it can be opened.
+
+    An older SQLite file is migrated: the server holds the lock of its data directory, so that no other one has it open.
+    PostgreSQL is not: servers of the older version may be running on it, and who runs the cluster chooses the moment.
+
+    Raises:
+        ConfigError, StoreUnavailable: as `open_store`; or the store is one in memory.
+    """
+    url = settings.store.url.get_secret_value()
+    if url.startswith("memory:"):
+        raise ConfigError("store.url names a store in memory, but a server has several processes; leave it empty")
+    if not url:
+        migrate_file(settings.sqlite_file)
+    open_store(settings).close()
+
+
 def migrate_store(settings: Settings) -> Migrated:
     """Bring the store to this version; a new one where there is none. No server of an older version may use it.
 

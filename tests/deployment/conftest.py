@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer, programs
 
 from deployment.store.sqlite import SqliteStore
 from hhray.geometry import Ratio, Resolution
 from hhray.request import ClipRequest, Mode
 from hhray.tasks import NewTask, Task
+from postgres_server import PostgresServer, programs
 
 
 @pytest.fixture(scope="session")

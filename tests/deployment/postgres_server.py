@@ -106,7 +106,8 @@ class PostgresServer:
             os.kill(int(pid), signal_number)
 
     def _as_user(self) -> dict[str, object]:
-        return {"cwd": self.folder, **({"user": self._user, "group": pwd.getpwnam(self._user).pw_gid} if self._user else {})}
+        user = {"user": self._user, "group": pwd.getpwnam(self._user).pw_gid} if self._user else {}
+        return {"cwd": self.folder, **user}
 
 
 def _first_user(*names: str) -> str:

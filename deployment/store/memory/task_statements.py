@@ -1,4 +1,4 @@
-"""The statements about tasks that clients, intake and router use, over tables in memory; queries.sql says what they do."""
+"""The statements that clients, intake and router use, over tables in memory; queries.sql says what they do."""
 
 from __future__ import annotations
 

@@ -86,9 +86,7 @@ class WorkStatements(TaskStatements):
 
     def end_task(self, task_id: str, **cells: Any) -> int:  # noqa: ANN401 - columns
         (task,) = self.task(task_id, None)
-        return self.tables.tasks.update(
-            task_id, sequence=None, ended_at=max(self.now, task["submitted_at"]), **cells
-        )
+        return self.tables.tasks.update(task_id, sequence=None, ended_at=max(self.now, task["submitted_at"]), **cells)
 
     def heartbeat(self, engine_id: str, **cells: Any) -> int:  # noqa: ANN401 - columns
         self.tables.engines.put(engine_id, {"engine_id": engine_id, "updated_at": self.now, **cells})

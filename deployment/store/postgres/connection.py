@@ -32,7 +32,7 @@ class Limits:
 class LimitedConnection(psycopg.Connection[DictRow]):
     """Waits at most `answer_seconds` for the server; after that the connection is of no use and is closed."""
 
-    answer_seconds = Limits.answer
+    answer_seconds = Limits().answer
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
         """As psycopg's, with a limit; `timeout` is set by those who wait for notices."""
@@ -43,6 +43,15 @@ class LimitedConnection(psycopg.Connection[DictRow]):
         except psycopg.errors._WaitTimeout as error:
             self.pgconn.finish()
             raise psycopg.OperationalError(f"no answer for {self.answer_seconds:g} s") from error
+
+
+def limited(limits: Limits) -> type[LimitedConnection]:
+    """Connections with this limit on an answer."""
+
+    class Limited(LimitedConnection):
+        answer_seconds = limits.answer
+
+    return Limited
 
 
 def prepare_session(connection: psycopg.Connection[DictRow], limits: Limits) -> None:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from deployment.store.named_sql import queries, with_percent_parameters
-from deployment.store.postgres.connection import LimitedConnection, Limits, prepare_session
+from deployment.store.postgres.connection import Limits, limited, prepare_session
 from deployment.store.statements import Given, malformed_text
 from hhray.errors import StoreUnavailable
 
@@ -33,7 +33,7 @@ Clock = Callable[[], float]
 @cache
 def _statements() -> dict[str, LiteralString]:
     """The named statements as the driver reads them; all of them ship with this package."""
-    return {name: cast(LiteralString, with_percent_parameters(text)) for name, text in queries("postgres").items()}
+    return {name: with_percent_parameters(text) for name, text in queries("postgres").items()}
 
 
 class PostgresTransaction:
@@ -72,14 +72,16 @@ class PostgresDatabase:
     `clock` replaces the server's, for tests. At most `connections` are open at once, and one more that listens.
     """
 
-    def __init__(self, conninfo: str, connections: int = 8, limits: Limits | None = None, clock: Clock | None = None):
+    def __init__(
+        self, conninfo: str, connections: int = 8, limits: Limits | None = None, clock: Clock | None = None
+    ) -> None:
         self._conninfo = conninfo
         self._limits = limits or Limits()
         self._clock = clock
         self._closed = threading.Event()
         self._listening = threading.Lock()
         self._listener: psycopg.Connection[DictRow] | None = None
-        connection_class = type("Limited", (LimitedConnection,), {"answer_seconds": self._limits.answer})
+        connection_class = limited(self._limits)
         self._connect = partial(connection_class.connect, conninfo, autocommit=True, row_factory=dict_row)
         self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
             conninfo,
@@ -97,7 +99,7 @@ class PostgresDatabase:
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[PostgresTransaction]:
-        """A transaction that changes rows; it waits at most a few seconds for a row's lock. Raises as Database.write."""
+        """A transaction that changes rows; it waits a few seconds for a row's lock. Raises as Database.write."""
         with self._transaction(_WRITE if durable else _LAZY) as transaction:
             yield transaction
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import LiteralString, cast
-
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
@@ -61,6 +59,6 @@ def _run_next(connection: psycopg.Connection[DictRow], what: str) -> bool:
             return False
         number, text = rest[0]
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT)")
-        connection.execute(cast(LiteralString, text))  # ships with this package
+        connection.execute(text)  # ships with this package
         connection.execute("INSERT INTO schema_version VALUES (%s, CAST(now() AS TEXT))", [number])
         return True

@@ -167,4 +167,3 @@ class SqliteDatabase:
                 self._sessions.append(session)
             setattr(self._local, synchronous, session)
         return session
-

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import time
+import uuid
 
 import psycopg
 import pytest
 
 from deployment.store import open_store
+from deployment.store.memory import MemoryStore
 from deployment.store.postgres import PostgresStore
 from deployment.store.postgres.schema import migrate_database
+from deployment.store.sqlite import SqliteStore
 from hhray.request import ClipRequest, Mode
 from hhray.settings import load_settings
 from hhray.tasks import Artifact, NewTask
@@ -31,16 +35,28 @@ def migrated_url(postgres_server):
 @pytest.fixture
 def postgres_url(migrated_url):
     """The same with nothing in it."""
-    with psycopg.connect(migrated_url, autocommit=True) as connection:
-        connection.execute(f"{EMPTY} UPDATE sequence SET last = 0; UPDATE watermark SET event_id = 0")
+    empty(migrated_url)
     return migrated_url
 
 
+def empty(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"{EMPTY} UPDATE sequence SET last = 0; UPDATE watermark SET event_id = 0")
+
+
 @pytest.fixture
-def postgres(postgres_url):
-    opened = PostgresStore(postgres_url)
-    yield opened
-    opened.close()
+def empty_store(tmp_path, request):
+    """Opens an empty store of the database named, with this clock; the one before it is given up."""
+
+    def build(database, clock=time.time):
+        if database == "sqlite":
+            return SqliteStore(tmp_path / f"{uuid.uuid4()}.sqlite3", clock=clock)
+        if database == "memory":
+            return MemoryStore(clock=clock)
+        empty(request.getfixturevalue("migrated_url"))
+        return PostgresStore(request.getfixturevalue("migrated_url"), clock=clock)
+
+    return build
 
 
 @pytest.fixture

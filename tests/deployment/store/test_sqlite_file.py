@@ -13,9 +13,8 @@ from contextlib import closing
 
 import pytest
 
-from deployment.store.sqlite import database
 from deployment.store.base import TaskFilter
-from deployment.store.sqlite import SqliteStore
+from deployment.store.sqlite import SqliteStore, database
 from hhray.errors import ConfigError, StoreUnavailable
 from hhray.tasks import Progress
 
