@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -192,6 +192,7 @@ def run_histories(empty_store, examples, steps):
             deadline=None,
             database=None,
             derandomize=True,
+            phases=[Phase.generate],  # a history that differs is told as it is: to make it short takes minutes
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -205,5 +206,5 @@ def test_random_histories_are_the_same_on_all_databases(empty_store):
 @pytest.mark.timeout(1800)
 def test_many_random_histories_are_the_same_on_all_databases(empty_store, keep_proof):
     start = time.monotonic()
-    run_histories(empty_store, examples=100, steps=50)
-    keep_proof("task_store_twins", {"histories": 100, "steps": 50, "seconds": round(time.monotonic() - start, 1)})
+    run_histories(empty_store, examples=40, steps=50)
+    keep_proof("task_store_twins", {"histories": 40, "steps": 50, "seconds": round(time.monotonic() - start, 1)})
