@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Protocol
 
 from deployment.scheduler.values import UnitCosts
+from deployment.store.base import TaskStore
 from hhray.corrected_costs import CorrectedCosts
 from hhray.cost import CostModel
 from hhray.cost_correction import Corrections
 from hhray.predicted_ratio import PredictedRatios
 from hhray.unit_costs import UnitCostTable
-
-
-class CostStore(Protocol):
-    """The verbs of a task store that this needs. Both raise StoreUnavailable when the database does not answer."""
-
-    def save_costs(self, rows: Mapping[str, str]) -> None:
-        """Insert or replace rows by key, in one transaction."""
-
-    def costs(self) -> dict[str, str]:
-        """All rows."""
 
 
 class CostKeeper:
@@ -34,7 +23,7 @@ class CostKeeper:
             other's counts of errors. Corrections are shared: the later one wins.
     """
 
-    def __init__(self, store: CostStore, model: CostModel, writer: str = "router") -> None:
+    def __init__(self, store: TaskStore, model: CostModel, writer: str = "router") -> None:
         self._store, self._writer = store, writer
         self._ratios = PredictedRatios(writer)
         self.costs = CorrectedCosts(UnitCostTable(model))

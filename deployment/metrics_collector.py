@@ -11,7 +11,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from deployment.cost_keeper import CostStore
 from deployment.store.base import TaskStore
 from hhray import __version__, metrics
 from hhray.predicted_ratio import ratio_histograms
@@ -22,16 +21,13 @@ ENGINE_FRESH_SECONDS = 15.0
 
 class ClipCollector(Collector):
     """Reads the store at each scrape; keeps nothing. `preset` is the model preset this server runs; `desired_engines`
-    says how many engines the work in the store asks for; `costs` keeps what the router learns about the cost model.
+    says how many engines the work in the store asks for.
 
     `collect` raises StoreUnavailable when the database does not answer.
     """
 
-    def __init__(
-        self, store: TaskStore, preset: str, desired_engines: Callable[[], int], costs: CostStore | None = None
-    ) -> None:
-        self._store, self._costs = store, costs
-        self._preset = preset
+    def __init__(self, store: TaskStore, preset: str, desired_engines: Callable[[], int]) -> None:
+        self._store, self._preset = store, preset
         self._desired_engines = desired_engines
 
     def collect(self) -> Iterator[Metric]:
@@ -42,7 +38,7 @@ class ClipCollector(Collector):
         yield from self._counters(engines)
 
     def _histograms(self) -> Iterator[Metric]:
-        rows = [*self._store.metric_rows(), *ratio_histograms(self._costs.costs() if self._costs else {})]
+        rows = [*self._store.metric_rows(), *ratio_histograms(self._store.costs())]
         for metric in metrics.HISTOGRAMS:
             family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
             for row in rows:
@@ -79,14 +75,12 @@ class ClipCollector(Collector):
         yield family
 
 
-def render(
-    store: TaskStore, preset: str, desired_engines: Callable[[], int], costs: CostStore | None = None
-) -> tuple[bytes, str]:
+def render(store: TaskStore, preset: str, desired_engines: Callable[[], int]) -> tuple[bytes, str]:
     """Body and content type of GET /metrics.
 
     Raises:
         StoreUnavailable: the database does not answer.
     """
     registry = CollectorRegistry()
-    registry.register(ClipCollector(store, preset, desired_engines, costs))
+    registry.register(ClipCollector(store, preset, desired_engines))
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -277,11 +277,11 @@ def test_a_reading_ages_while_the_store_is_away(tmp_path: Path) -> None:
 
 
 def test_old_arrivals_are_no_arrivals(
-    tmp_path: Path, task_store: SqliteStore, add_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, task_store: SqliteStore, add_task: Callable[..., Task]
 ) -> None:
     add_task()
     assert task_store.demand(300.0).arrived_gpu_seconds == 1.0
-    later = time.time() + 301
-    monkeypatch.setattr("deployment.store.database.time.time", lambda: later)
-    found = task_store.demand(300.0)
+    later = SqliteStore(settings.sqlite_file, clock=lambda: time.time() + 301)
+    found = later.demand(300.0)
+    later.close()
     assert (found.arrived_gpu_seconds, found.queued_gpu_seconds) == (0.0, 1.0)

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from deployment.cost_keeper import CostKeeper
+from deployment.store.memory import MemoryStore
+from deployment.store.sqlite import SqliteStore
 from hhray.cost import CostModel
 from hhray.errors import StoreUnavailable
 from hhray.model_size import preset
@@ -17,20 +19,11 @@ MODEL = CostModel(ServedModel(preset("pico")), 1e10, 1e7)
 BUCKET = "t2v/256P/16:9/3"
 
 
-class RowsInMemory:
-    """The two verbs, as the task store will have them."""
-
-    def __init__(self):
-        self.rows, self.saves, self.down = {}, [], False
-
-    def save_costs(self, rows):
-        if self.down:
-            raise StoreUnavailable("the database does not answer")
-        self.saves.append(dict(rows))
-        self.rows.update(rows)
-
-    def costs(self):
-        return dict(self.rows)
+@pytest.fixture
+def store():
+    opened = MemoryStore()
+    yield opened
+    opened.close()
 
 
 def teach(keeper, ratio, times=1, cold=False):
@@ -39,8 +32,7 @@ def teach(keeper, ratio, times=1, cold=False):
         keeper.observe(BUCKET, range(8), 2, 1, ratio * plain, cold=cold)
 
 
-def test_a_restart_goes_on_with_what_was_learnt():
-    store = RowsInMemory()
+def test_a_restart_goes_on_with_what_was_learnt(store):
     keeper = CostKeeper(store, MODEL)
     teach(keeper, 1.7, times=4)
     asyncio.run(keeper.save())
@@ -55,34 +47,34 @@ def test_a_restart_goes_on_with_what_was_learnt():
     assert (row.labels, row.count) == (("256P", "base"), 5)
 
 
-def test_only_changes_are_written_and_nothing_when_there_are_none():
-    store = RowsInMemory()
+def test_only_changes_are_written_and_nothing_when_there_are_none(store):
     keeper = CostKeeper(store, MODEL)
     asyncio.run(keeper.save())
     teach(keeper, 50.0, cold=True)
     asyncio.run(keeper.save())
-    assert store.saves == []
+    assert store.costs() == {}
     teach(keeper, 1.2)
     asyncio.run(keeper.save())
+    assert len(store.costs()) == 6  # five classes and one series of the metric
+    store.save_costs(dict.fromkeys(store.costs(), "of somebody else"))
     asyncio.run(keeper.save())
-    assert len(store.saves) == 1
-    assert len(store.saves[0]) == 6  # five classes and one series of the metric
+    assert set(store.costs().values()) == {"of somebody else"}
 
 
-def test_what_a_store_that_is_away_could_not_take_is_written_later():
-    store = RowsInMemory()
+def test_what_a_store_that_is_away_could_not_take_is_written_later(tmp_path):
+    store = SqliteStore(tmp_path / "tasks.sqlite3")
     keeper = CostKeeper(store, MODEL)
     teach(keeper, 1.3)
-    store.down = True
+    away = (tmp_path / "tasks.sqlite3").rename(tmp_path / "away")
     with pytest.raises(StoreUnavailable):
         asyncio.run(keeper.save())
-    store.down = False
+    away.rename(tmp_path / "tasks.sqlite3")
     asyncio.run(keeper.save())
-    assert len(store.rows) == 6
+    assert len(store.costs()) == 6
+    store.close()
 
 
-def test_two_routers_on_one_store_count_their_own_errors():
-    store = RowsInMemory()
+def test_two_routers_on_one_store_count_their_own_errors(store):
     for name, times in (("blue", 2), ("green", 3)):
         keeper = CostKeeper(store, MODEL, writer=name)
         teach(keeper, 1.0, times)
