@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from deployment.artifacts import ArtifactStore, clip_key
+from deployment.artifacts import ArtifactStore
 from deployment.gang import Gang
 from deployment.lease_keeper import Held, LeaseKeeper
+from deployment.publication import Publication
 from deployment.store.base import Claim, TaskStore
 from engine.messages import ClipJob, StepReport
 from hhray.cost import CostModel
-from hhray.errors import EngineFault, HhrayError, RequestError
+from hhray.errors import ArtifactsUnavailable, EngineFault, HhrayError, RequestError
 from hhray.prompting import Rewriter, model_text
 from hhray.request import AudioSetting, MediaType
 from hhray.settings import Settings
@@ -50,6 +51,7 @@ class ClipRun:
     ) -> None:
         self._gang, self._store, self._artifacts = gang, store, artifacts
         self._keeper, self._settings, self._cost, self._rewriter = keeper, settings, cost, rewriter
+        self._publication = Publication(store, artifacts, settings.engine)
         self._held = [keeper.hold(claim) for claim in claims]
         self._geometry = claims[0].task.request.geometry
         # of every step, over all passes; corrected by what is measured
@@ -82,6 +84,8 @@ class ClipRun:
 
         Raises:
             EngineFault: as `make`.
+            ArtifactsUnavailable, StoreUnavailable: as Publication.publish; what was not published is in the queue
+                again, without blame, or will be when its lease runs out.
         """
         try:
             await self._attempt(self._mux, self._publish_all)
@@ -106,6 +110,10 @@ class ClipRun:
             await self._end_failed(error)
         except EngineFault as error:
             await self._release_all(str(error))
+            raise
+        except ArtifactsUnavailable as error:
+            logger.error("batch %s goes back to the queue, no task is to blame: %s", self._batch_id, error)
+            await self._release_all("")
             raise
         else:
             return True
@@ -165,20 +173,12 @@ class ClipRun:
     async def _publish_all(self) -> None:
         self._enter(Stage.PUBLISH)
         for held, path, notice in self._written:
-            await asyncio.to_thread(self._publish, held, path, notice)
-
-    def _publish(self, held: Held, path: Path, notice: str) -> None:
-        """Upload under a key of this attempt, verify, then one compare-and-set; the loser's file is collected."""
-        claim, task_id = held.claim, held.claim.task.task_id
-        artifact = self._artifacts.put_file(clip_key(task_id, claim.fence), path)
-        path.unlink()
-        stages = {**self._stages, Stage.PUBLISH: time.monotonic() - self._entered}
-        if self._store.publish(task_id, claim.owner, claim.fence, artifact, stages, notice) is None:
-            logger.warning("task %s attempt %d: lease lost, result dropped", task_id, claim.fence)
-            self._artifacts.delete(artifact.key)
-            return
-        self._artifacts.delete_other_attempts(task_id, artifact.key)
-        logger.info("task %s attempt %d published: %s", task_id, claim.fence, _seconds(stages))
+            claim = held.claim
+            if await self._publication.publish(claim, path, notice, self._stages_now):
+                seconds = _seconds(self._stages_now())
+                logger.info("task %s attempt %d published: %s", claim.task.task_id, claim.fence, seconds)
+            else:
+                logger.warning("task %s attempt %d: lease lost, result dropped", claim.task.task_id, claim.fence)
 
     # --- ends other than publication
 

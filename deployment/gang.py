@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
 from engine.release import weights_folder
-from hhray.errors import GangDied, PhaseTimeout, RequestError
+from hhray.errors import DiskFull, GangDied, PhaseTimeout, RequestError
 from hhray.memory_size import Format, transformer_bytes
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -156,6 +156,7 @@ class Gang:
 
         Raises:
             RequestError: the request itself is at fault (a picture that cannot be read); the gang lives on.
+            DiskFull: the scratch disk is full; the gang lives on.
             GangDied, PhaseTimeout: the gang is dead.
         """
         if self.fault is not None:
@@ -164,7 +165,7 @@ class Gang:
         try:
             async with asyncio.timeout(limit):
                 return (await asyncio.gather(*calls))[0]
-        except RequestError as error:
+        except (RequestError, DiskFull) as error:
             raise getattr(error, "cause", error) from None  # Ray wraps it; the client wants the original
         except TimeoutError:
             self._die(PhaseTimeout(f"{method} did not end within {limit:.0f} s"))

@@ -16,6 +16,7 @@ import ray
 from ray.serve.handle import DeploymentHandle
 
 from deployment.artifacts import DirectoryArtifacts
+from deployment.janitor import Janitor
 from deployment.keys import server_secret
 from deployment.scheduling import Assignment, BatchLimits, QueueIndex
 from deployment.store.sqlite import SqliteStore
@@ -51,7 +52,8 @@ class Router:
         self._settings = settings
         self._engines = engines
         self._store = SqliteStore(settings.sqlite_file)
-        self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+        artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+        self._janitor = Janitor(self._store, artifacts, settings.store)
         self._limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)
         self._index = QueueIndex()
         self._last_sequence = 0
@@ -160,7 +162,7 @@ class Router:
         self._num_engines = max(1, len(await asyncio.to_thread(self._store.engines, fresh)))
 
     async def _reap(self) -> None:
-        for task_id, state in await asyncio.to_thread(self._store.reap, self._settings.store.max_faults):
+        for task_id, state in await asyncio.to_thread(self._janitor.reap):
             logger.warning("task %s: lease ran out, now %s", task_id, state.value)
             self._wake.set()
 
@@ -168,6 +170,6 @@ class Router:
         await asyncio.to_thread(self._store.fold)
 
     async def _expire(self) -> None:
-        for task_id in await asyncio.to_thread(self._store.expire):
-            await asyncio.to_thread(self._artifacts.delete_task, task_id)
+        for task_id in await asyncio.to_thread(self._janitor.expire):
             logger.info("task %s: expired and removed", task_id)
+        await asyncio.to_thread(self._janitor.collect)

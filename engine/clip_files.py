@@ -6,6 +6,7 @@ are complete.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import threading
@@ -21,9 +22,10 @@ from engine.frame_buffer import FrameBuffer
 from engine.messages import MuxReport
 from engine.mux import write_mp4
 from engine.video_encoder import X264, VideoEncoder
-from hhray.errors import EngineFault
+from hhray.errors import DiskFull, EngineFault
 
 logger = logging.getLogger(__name__)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 BARE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -68,6 +70,7 @@ class ClipFiles:
 
         Raises:
             EngineFault: the name is not a bare file name, the clip is not decoded, or its decode failed.
+            DiskFull: there is no room for it.
             av.error.FFmpegError, OSError: the file could not be written.
         """
         if not BARE_NAME.fullmatch(name):
@@ -78,6 +81,10 @@ class ClipFiles:
             raise EngineFault(f"clip {index} of batch {batch_id} is not decoded")
         try:
             encoder = one.encoder.result()
+        except OSError as error:  # FFmpeg's errors of the system are OSErrors, too
+            if error.errno in NO_ROOM:
+                raise DiskFull(f"no room left in {self._folder} for a clip; free some, or give the disk more") from error
+            raise
         finally:  # not before: `begin` waits for it
             with self._lock:
                 self._writing.pop((batch_id, index), None)

@@ -14,6 +14,8 @@ HhrayError
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
+│   ├── ArtifactsUnavailable 503 the store of files takes or gives no file; retry
+│   │   └── DiskFull        503  a disk has no room left
 │   ├── LeaseLost           the task belongs to another owner now; drop the work
 │   └── EngineFault         500  a gang failed; the task goes to another attempt
 │       ├── GangDied        a rank process is gone
@@ -142,6 +144,18 @@ class StoreUnavailable(ServiceError):
     code = "ModelUnavailable"
     status = 503
     retryable = True
+
+
+class ArtifactsUnavailable(ServiceError):
+    """The store of files takes or gives no file now. Tasks that meet it are not to blame."""
+
+    code = "ModelUnavailable"
+    status = 503
+    retryable = True
+
+
+class DiskFull(ArtifactsUnavailable):
+    """A disk - of the store of files, or the scratch disk of an engine - has no room left."""
 
 
 class LeaseLost(ServiceError):
