@@ -12,13 +12,15 @@ from ray import serve
 from deployment.artifacts import DirectoryArtifacts
 from deployment.claiming import Claimer
 from deployment.clip_run import ClipRun
+from deployment.fitness import EngineFitness
 from deployment.gang import Gang
+from deployment.janitor import sweep_scratch
 from deployment.keys import server_secret
 from deployment.lease_keeper import LeaseKeeper
 from deployment.scheduling import Assignment
 from deployment.store.base import Claim
 from deployment.store.sqlite import SqliteStore
-from hhray.errors import EngineFault, RequestError, StoreUnavailable
+from hhray.errors import ArtifactsUnavailable, EngineFault, RequestError, StoreUnavailable
 from hhray.prompting import load_rewriter
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -37,6 +39,8 @@ class ClipEngine:
         self._store = SqliteStore(settings.sqlite_file)
         self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
         self._engine_id = f"engine-{uuid.uuid4()}"
+        self._fitness = EngineFitness(settings, self._engine_id)
+        await asyncio.to_thread(sweep_scratch, settings.scratch_dir, settings.store.orphan_grace_seconds)
         self._gang_turn = asyncio.Lock()
         self._gang: Gang | None = None
         self._broken: Exception | None = None
@@ -69,6 +73,8 @@ class ClipEngine:
         async with self._gang_turn:
             if self._keeper.draining or self._broken is not None:
                 return "refused"
+            if not await asyncio.to_thread(self._fitness.may_work, self._store):
+                return "refused"
             gang = await self._ensure_gang()
             claims = await self._claimer.claim(ticket)
             if not claims:
@@ -78,7 +84,11 @@ class ClipEngine:
                 made = await self._make(claims, gang)
             except EngineFault as error:
                 logger.error("batch lost: %s", error)
+                self._fitness.gang_failed(None, error)
                 await self._ensure_gang()
+                return "done"
+            except ArtifactsUnavailable as error:
+                self._fitness.not_stored(error)
                 return "done"
             finally:
                 self._state = "ready"
@@ -104,6 +114,9 @@ class ClipEngine:
     async def _deliver(self, run: ClipRun) -> None:
         try:
             await run.deliver()
+            self._fitness.stored()
+        except ArtifactsUnavailable as error:
+            self._fitness.not_stored(error)
         except EngineFault as error:
             logger.error("files lost: %s", error)
             async with self._gang_turn:
@@ -146,13 +159,16 @@ class ClipEngine:
             engine_id=self._engine_id,
             world_size=self._settings.engine.ranks,
             preset=self._served.size.name,
-            state=self._state if gang and gang.fault is None else "starting",  # a dead gang is not warm
+            state=self._fitness.state(
+                self._state if gang and gang.fault is None else "starting"
+            ),  # no dead one is warm
             detail={
                 "pid": os.getpid(),
                 "rank_pids": gang.pids if gang else [],
                 "attention": gang.report.attention if gang else {},
                 "arithmetic": gang.report.arithmetic if gang else "",
                 "cold_shapes": gang.cold_shapes if gang else 0,
+                **self._fitness.report(),
             },
         )
 

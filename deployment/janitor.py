@@ -71,7 +71,7 @@ class Janitor:
 
 
 def sweep_scratch(folder: Path, older_than_seconds: float) -> int:
-    """Remove files that a dead engine left in its scratch folder; how many. A clip that waits for a store is younger."""
+    """Remove files that a dead engine left in its scratch folder; how many. Clips that wait for a store are younger."""
     count, oldest = 0, time.time() - older_than_seconds
     for path in folder.glob("*"):
         try:

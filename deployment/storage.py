@@ -27,7 +27,9 @@ def storage_errors(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise DiskFull(f"no room left to write {what} ({error.strerror}); free some, or give the disk more") from error
+            raise DiskFull(
+                f"no room left to write {what} ({error.strerror}); free some, or give the disk more"
+            ) from error
         raise ArtifactsUnavailable(f"cannot read or write {what} ({error}); expected a disk that answers") from error
 
 

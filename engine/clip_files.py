@@ -83,7 +83,9 @@ class ClipFiles:
             encoder = one.encoder.result()
         except OSError as error:  # FFmpeg's errors of the system are OSErrors, too
             if error.errno in NO_ROOM:
-                raise DiskFull(f"no room left in {self._folder} for a clip; free some, or give the disk more") from error
+                raise DiskFull(
+                    f"no room left in {self._folder} for a clip; free some, or give the disk more"
+                ) from error
             raise
         finally:  # not before: `begin` waits for it
             with self._lock:
