@@ -31,8 +31,8 @@ PUBLIC_NAMES = {
     "hhray.client_view": "TaskPage TaskRow TaskView parse_answer parse_page parse_task retry_after_seconds",
     "hhray.console": "ClipProgress printable result_console stage_table table",
     "hhray.cost": "CostModel TYPICAL_TEXT_TOKENS step_flops stream_tokens",
-    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault GangDied "
-    "HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
+    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
+    "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
     "PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
     "Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "

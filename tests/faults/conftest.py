@@ -1,0 +1,39 @@
+"""One fork server for all fault tests, and a bench for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fault_bench import FaultBench
+from fork_server import ForkServer
+
+
+@pytest.fixture(scope="package")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    server = ForkServer(tmp_path_factory.mktemp("fork-server") / "children.log")
+    yield server
+    server.close()
+    text = server.log.read_text(encoding="utf-8") if server.log.exists() else ""
+    assert "Traceback" not in text, text[-4000:]
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, fork_server: ForkServer) -> Iterator[Callable[..., FaultBench]]:
+    benches: list[FaultBench] = []
+
+    def make(**options: Any) -> FaultBench:
+        benches.append(FaultBench(tmp_path, fork_server, **options))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., FaultBench]) -> FaultBench:
+    return make_bench()

@@ -1,0 +1,104 @@
+"""Proxies that end their own process, by SIGKILL, at a named instant around or inside a verb."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deployment.artifacts import DirectoryArtifacts, Fill
+from hhray.tasks import Artifact
+
+
+class Crash:
+    """Kills this process when the instant `point` is reached, having noted its name in `note`. No point: never."""
+
+    def __init__(self, point: str, note: str) -> None:
+        self._point, self._note = point, note
+
+    def reach(self, point: str) -> None:
+        if point == self._point:
+            Path(self._note).write_text(point, encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Hooked:
+    """Any object, with `before <verb>` and `after <verb>` reached around the calls of its verbs."""
+
+    def __init__(self, inner: Any, crash: Crash, verbs: str) -> None:
+        self._inner, self._crash, self._verbs = inner, crash, frozenset(verbs.split())
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if name not in self._verbs:
+            return value
+
+        def call(*args: Any, **named: Any) -> Any:
+            self._crash.reach(f"before {name}")
+            result = value(*args, **named)
+            self._crash.reach(f"after {name}")
+            return result
+
+        return call
+
+
+class UncommittedDatabase:
+    """A database whose write transactions reach `uncommitted <verb>` when all is written and nothing committed."""
+
+    def __init__(self, inner: Any, crash: Crash, verb: Callable[[], str]) -> None:
+        self._inner, self._crash, self._verb = inner, crash, verb
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @contextmanager
+    def write(self, *args: Any, **named: Any) -> Iterator[Any]:
+        with self._inner.write(*args, **named) as transaction:
+            yield transaction
+            self._crash.reach(f"uncommitted {self._verb()}")
+
+
+def hooked_store(store: Any, crash: Crash, verbs: str) -> Any:
+    """A store with instants before, inside and after each of these verbs."""
+    running: list[str] = []
+
+    class Verbs(Hooked):
+        def __getattr__(self, name: str) -> Any:
+            value = super().__getattr__(name)
+            if name not in self._verbs:
+                return value
+
+            def call(*args: Any, **named: Any) -> Any:
+                running.append(name)
+                try:
+                    return value(*args, **named)
+                finally:
+                    running.remove(name)
+
+            return call
+
+    store._database = UncommittedDatabase(store._database, crash, lambda: running[-1] if running else "")
+    return Verbs(store, crash, verbs)
+
+
+class HalfUploads(DirectoryArtifacts):
+    """A real directory that reaches `half an upload` when half of a file's bytes are on the disk."""
+
+    crash: Crash
+
+    def put_file(self, key: str, path: Path) -> Artifact:
+        data = path.read_bytes()
+
+        def fill(writer: BinaryIO) -> None:
+            writer.write(data[: len(data) // 2])
+            writer.flush()
+            self.crash.reach("half an upload")
+            writer.write(data[len(data) // 2 :])
+
+        return self.put_stream(key, fill)
+
+    def put_stream(self, key: str, fill: Fill) -> Artifact:
+        return super().put_stream(key, fill)
