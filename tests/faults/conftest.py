@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import platform
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ import pytest
 
 from fault_bench import FaultBench
 from fork_server import ForkServer
+
+PROOFS = Path(__file__).parents[1] / "proofs"
 
 
 @pytest.fixture(scope="package")
@@ -37,3 +42,17 @@ def make_bench(tmp_path: Path, fork_server: ForkServer) -> Iterator[Callable[...
 @pytest.fixture
 def bench(make_bench: Callable[..., FaultBench]) -> FaultBench:
     return make_bench()
+
+
+@pytest.fixture
+def keep_proof() -> Callable[[str, dict[str, Any]], None]:
+    """Keep the result of a long proof under tests/proofs, with the revision it was run at."""
+
+    def keep(name: str, result: dict[str, Any]) -> None:
+        revision = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        )
+        where = {"revision": revision.stdout.strip(), "python": platform.python_version()}
+        (PROOFS / f"{name}.json").write_text(json.dumps({**where, **result}, indent=2) + "\n", encoding="utf-8")
+
+    return keep

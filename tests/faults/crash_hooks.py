@@ -14,15 +14,17 @@ from hhray.tasks import Artifact
 
 
 class Crash:
-    """Kills this process when the instant `point` is reached, having noted its name in `note`. No point: never."""
+    """Sends this process a signal when the instant `point` is first reached, having noted its name in `note`. No
+    point: never."""
 
-    def __init__(self, point: str, note: str) -> None:
-        self._point, self._note = point, note
+    def __init__(self, point: str, note: str, by: str = "SIGKILL") -> None:
+        self._point, self._note, self._signal = point, note, signal.Signals[by]
 
     def reach(self, point: str) -> None:
         if point == self._point:
+            self._point = ""
             Path(self._note).write_text(point, encoding="utf-8")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._signal)
 
 
 class Hooked:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 from deployment.artifacts import DirectoryArtifacts
 from deployment.janitor import Janitor, sweep_scratch
 from deployment.store.base import TaskFilter
-from fault_roles import SECRET, open_fault_store
+from fault_roles import SECRET
+from fault_stores import open_fault_store
 from fork_server import ForkServer
 from hhray import metrics
 from hhray.settings import Settings, load_settings
@@ -85,12 +84,6 @@ class FaultBench:
         for pid in list(self.server.pids):
             self.server.kill(pid)
         self.store.close()
-
-    def suspend(self, pid: int, seconds: float) -> None:
-        """SIGSTOP, wait, SIGCONT: what a machine does that swaps, or a hypervisor that moves it."""
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGCONT)
 
 
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:

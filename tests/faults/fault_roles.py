@@ -19,24 +19,19 @@ from deployment.intake import MediaIntake
 from deployment.janitor import Janitor, sweep_scratch
 from deployment.lease_keeper import LeaseKeeper
 from deployment.store.base import Claim
-from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, MuxReport, StepReport
+from fault_stores import open_fault_store
 from hhray.errors import ArtifactsUnavailable, StoreUnavailable
 from hhray.geometry import Ratio, Resolution
 from hhray.model_size import preset
 from hhray.request import ClipRequest, Media, MediaType, Mode
 from hhray.served_model import ServedModel
-from hhray.settings import Settings, load_settings
+from hhray.settings import load_settings
 from hhray.tasks import EngineRecord, NewTask
 
 SECRET = b"secret" * 4
 STORE_VERBS = "create claim_media media_ready claim renew publish release reap fold"
 Values = dict[str, Any]
-
-
-def open_fault_store(settings: Settings) -> Any:
-    """The store these settings name."""
-    return SqliteStore(settings.sqlite_file)
 
 
 class FakeGang:
@@ -82,12 +77,14 @@ def engine(
     tasks: list[str] | None = None,
     step_seconds: float = 0.001,
     num_bytes: int = 2000,
+    by: str = "SIGKILL",
+    busy_seconds: float = 0.0,
 ) -> None:
-    """An engine: claims the oldest tasks, two of a shape at a time - or `tasks` once - and runs them to their end."""
+    """An engine: claims the oldest tasks, two of a shape at a time - first `tasks`, and if it has a crash no others."""
     logging.disable(logging.ERROR)
-    values, crashing = load_settings(overrides=settings), Crash(crash, note)
+    values, crashing = load_settings(overrides=settings), Crash(crash, note, by)
     sweep_scratch(values.scratch_dir, values.store.orphan_grace_seconds)
-    store = hooked_store(open_fault_store(values), crashing, STORE_VERBS)
+    store = hooked_store(open_fault_store(values, busy_seconds), crashing, STORE_VERBS)
     artifacts = HalfUploads(values.artifact_dir, SECRET)
     artifacts.crash = crashing
     lease = values.store.lease_seconds
@@ -102,10 +99,9 @@ def engine(
         "settings": values,
         "cost": cost,
     }
-    if tasks is not None:
+    if tasks:
         _run(store.claim(tasks, name, lease), parts)
-        return
-    while True:
+    while by != "SIGKILL" or not crash:
         try:
             claims = store.claim_oldest(name, lease, 2)
             if claims:
@@ -120,11 +116,11 @@ def _run(claims: list[Claim], parts: Values) -> None:
     asyncio.run(ClipRun(claims, **parts).run())
 
 
-def janitor(settings: Values, crash: str = "", note: str = "") -> None:
+def janitor(settings: Values, crash: str = "", note: str = "", busy_seconds: float = 0.0) -> None:
     """The router's clockwork, faster."""
     logging.disable(logging.ERROR)
     values = load_settings(overrides=settings)
-    store = hooked_store(open_fault_store(values), Crash(crash, note), STORE_VERBS)
+    store = hooked_store(open_fault_store(values, busy_seconds), Crash(crash, note), STORE_VERBS)
     work = Janitor(store, DirectoryArtifacts(values.artifact_dir, SECRET), values.store)
     while True:
         try:
