@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,13 @@ import pytest
 from deployment.artifacts import DirectoryArtifacts
 from deployment.publication import Publication
 from deployment.store.base import Claim, TaskStore
+from disk_faults import full_disk
 from fault_stores import outage
 from hhray.errors import ArtifactsUnavailable, DiskFull, EngineFault, StoreUnavailable
 from hhray.settings import EngineSettings, Settings
 from hhray.tasks import Task, TaskState
 
 MIB = 1 << 20
-
-
-@contextmanager
-def full_disk(num_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond `num_bytes`: writes fail in the kernel, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
