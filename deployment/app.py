@@ -37,7 +37,7 @@ def bind(settings: Settings) -> Application:
     """
     check_binding(settings)
     if ray.is_initialized():
-        check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
+        check_store_fits(settings, sum(1 for node in ray.nodes() if node["Alive"]))
     served = model_on_offer(settings)  # an unknown preset or an unfit checkpoint is refused before anything starts
     health = {"health_check_period_s": settings.health_check_seconds}
     engines = serve.deployment(ClipEngine, **engine_options(settings), **health).bind(settings, served)

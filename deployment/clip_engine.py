@@ -18,8 +18,8 @@ from deployment.janitor import sweep_scratch
 from deployment.keys import server_secret
 from deployment.lease_keeper import LeaseKeeper
 from deployment.scheduling import Assignment
+from deployment.store import open_store
 from deployment.store.base import Claim
-from deployment.store.sqlite import SqliteStore
 from hhray.errors import ArtifactsUnavailable, EngineFault, RequestError, StoreUnavailable
 from hhray.prompting import load_rewriter
 from hhray.served_model import ServedModel
@@ -36,7 +36,7 @@ class ClipEngine:
         self._settings, self._served = settings, served
         self._cost = settings.cost_model(served)
         self._rewriter = load_rewriter(settings.engine.prompt_rewriter)
-        self._store = SqliteStore(settings.sqlite_file)
+        self._store = open_store(settings)
         self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
         self._engine_id = f"engine-{uuid.uuid4()}"
         self._fitness = EngineFitness(settings, self._engine_id)

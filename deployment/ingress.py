@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from deployment.artifacts import DirectoryArtifacts
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
-from deployment.store.sqlite import SqliteStore
+from deployment.store import open_store
 from deployment.web import Services, create_app
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -29,7 +29,7 @@ class ApiIngress:
     def __init__(self, settings: Settings, served: ServedModel, router: DeploymentHandle) -> None:
         self._router = router
         secret = server_secret(settings)
-        store = SqliteStore(settings.sqlite_file)
+        store = open_store(settings)
         artifacts = DirectoryArtifacts(settings.artifact_dir, secret, settings.store.min_free_bytes)
         cost = settings.cost_model(served)
         intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick)

@@ -27,7 +27,7 @@ import psutil
 
 from deployment.keys import check_binding
 from deployment.model_on_offer import model_on_offer
-from deployment.store.sqlite import SqliteStore
+from deployment.store import open_store, ready_store
 from hhray.errors import ConfigError, EngineFault
 from hhray.settings import Settings
 
@@ -67,7 +67,7 @@ class LocalServer:
         try:
             self.end_leftovers()
             _check_port_free(self.settings.http.host, self.settings.http.port)
-            SqliteStore(self.settings.sqlite_file).close()  # a bad or newer file is refused here
+            ready_store(self.settings)  # an older file is migrated, a bad or newer one refused
             self._start_ray()
             self._start_application()
         except BaseException:
@@ -136,7 +136,7 @@ class LocalServer:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         http = self.settings.http
         serve.start(proxy_location="HeadOnly", http_options={"host": http.host, "port": http.port})
-        store = SqliteStore(self.settings.sqlite_file)
+        store = open_store(self.settings)
         try:
             store.set_drain(None)
         finally:
@@ -162,7 +162,7 @@ class LocalServer:
 
     def _drain(self, seconds: float) -> None:
         """Stop claiming; wait until running clips ended or, after `seconds`, were put back to PENDING."""
-        store = SqliteStore(self.settings.sqlite_file)
+        store = open_store(self.settings)
         try:
             store.set_drain(seconds)
             deadline = time.monotonic() + seconds + DRAIN_MARGIN_SECONDS

@@ -19,7 +19,7 @@ from deployment.artifacts import DirectoryArtifacts
 from deployment.janitor import Janitor
 from deployment.keys import server_secret
 from deployment.scheduling import Assignment, BatchLimits, QueueIndex
-from deployment.store.sqlite import SqliteStore
+from deployment.store import open_store
 from hhray.errors import ConfigError, StoreUnavailable
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -29,16 +29,16 @@ FOLD_SECONDS = 5.0
 EXPIRE_SECONDS = 60.0
 
 
-def check_store_fits(num_nodes: int) -> None:
+def check_store_fits(settings: Settings, num_nodes: int) -> None:
     """Refuse SQLite on more than one node: the file is one machine's.
 
     Raises:
         ConfigError: the cluster has several nodes.
     """
-    if num_nodes > 1:
+    if num_nodes > 1 and not settings.store.url.get_secret_value():
         raise ConfigError(
             f"the task store is SQLite, a file of one machine, but the Ray cluster has {num_nodes} nodes; "
-            "run hhray on a single-node cluster"
+            "run hhray on a single-node cluster, or name a PostgreSQL database in store.url"
         )
 
 
@@ -48,10 +48,10 @@ class Router:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: Settings, served: ServedModel, engines: DeploymentHandle
     ) -> None:
-        check_store_fits(sum(1 for node in ray.nodes() if node["Alive"]))
+        check_store_fits(settings, sum(1 for node in ray.nodes() if node["Alive"]))
         self._settings = settings
         self._engines = engines
-        self._store = SqliteStore(settings.sqlite_file)
+        self._store = open_store(settings)
         artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
         self._janitor = Janitor(self._store, artifacts, settings.store)
         self._limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)

@@ -1,4 +1,4 @@
-"""The verbs of this package: serve, demo, keys. Ray is imported when a verb runs, not before."""
+"""The verbs of this package: serve, demo, keys, migrate. Ray is imported when a verb runs, not before."""
 
 from __future__ import annotations
 
@@ -104,8 +104,30 @@ def _run_keys(args: argparse.Namespace) -> int:
     return 0
 
 
+def _configure_migrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument("--data-dir", help="home of tasks, clips and keys (default ~/.local/share/hhray)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _run_migrate(args: argparse.Namespace) -> int:
+    from deployment.store import migrate_store, store_name
+
+    settings = load_settings(args.config, {"data_dir": args.data_dir} if args.data_dir else {})
+    done = migrate_store(settings)
+    told = {"store": store_name(settings), "before": done.before, "after": done.after}
+    if args.json:
+        print(json.dumps(told))
+    elif done.before == done.after:
+        print(f"{told['store']}: has schema version {done.after} already")
+    else:
+        print(f"{told['store']}: schema version {done.before or 'none'} -> {done.after}")
+    return 0
+
+
 VERBS: tuple[Verb, ...] = (
     Verb("serve", "run the server in the foreground", _configure_serve, _run_serve),
     Verb("demo", "one command from a prompt to a clip, on this machine", _configure_demo, _run_demo),
     Verb("keys", "make API keys", _configure_keys, _run_keys),
+    Verb("migrate", "make the task store, or bring it to this version", _configure_migrate, _run_migrate),
 )

@@ -6,11 +6,12 @@ nested with `__`, as in `HHRAY_ENGINE__RANKS=4`) or from code; the file beats th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hhray.cost import CostModel
@@ -225,8 +226,19 @@ class EngineSettings(_Group):
 
 
 class StoreSettings(_Group):
-    """Task store and artifact store of one machine; empty paths lie under `data_dir`."""
+    """Task store and artifact store; empty paths lie under `data_dir`."""
 
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="PostgreSQL database of tasks, postgresql://user:password@host:5432/database, made by `hhray "
+        "migrate`; empty: a SQLite file, for one machine.",
+    )
+    connections: int = Field(default=8, ge=1, description="Most PostgreSQL connections of one process.")
+    cluster: str = Field(
+        default="main",
+        pattern=r"^[\w.-]{1,64}$",
+        description="Name of this Ray cluster among those that share a PostgreSQL database; each drains by itself.",
+    )
     sqlite_path: str = Field(default="", description="SQLite file; empty: <data_dir>/tasks.sqlite3.")
     artifact_dir: str = Field(default="", description="Directory of inputs and clips; empty: <data_dir>/artifacts.")
     lease_seconds: float = Field(default=20.0, gt=0, description="A running task not renewed for so long is requeued.")
@@ -246,6 +258,13 @@ class StoreSettings(_Group):
     max_queued: int = Field(
         default=10000, ge=1, description="Creates are refused with 429 beyond so many unfinished tasks."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _known_database(cls, url: SecretStr) -> SecretStr:
+        if not re.match("(postgres(ql)?://|memory:|$)", url.get_secret_value()):
+            raise ValueError("expected postgresql://user:password@host:5432/database, or nothing for a SQLite file")
+        return url
 
 
 class MediaSettings(_Group):
@@ -380,6 +399,7 @@ class Settings(BaseSettings):
         except for the client's and the hub's group: those keys have no business in a server's processes."""
         args = self.model_dump(mode="json", exclude={"client", "hub"})
         args["keys"]["secret"] = self.keys.secret.get_secret_value()
+        args["store"]["url"] = self.store.url.get_secret_value()
         return args
 
 

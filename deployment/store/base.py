@@ -7,7 +7,7 @@ longer the task's lease. All verbs raise StoreUnavailable when the database does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,8 +89,18 @@ class TaskStore(Protocol):
     def queued(self, after_sequence: int = 0) -> list[QueuedTask]:
         """Claimable tasks with a larger sequence, by sequence."""
 
+    def wait_for_work(self, after_sequence: int, timeout: float) -> int:
+        """Sleep until a task becomes claimable whose sequence is larger, at most `timeout` seconds.
+
+        Returns the largest sequence given out so far: `after_sequence` or less when nothing came. A hint: that task may
+        be claimed already. Give the answer to the next call.
+        """
+
     def reap(self, max_faults: int) -> list[tuple[str, TaskState]]:
-        """Requeue tasks whose lease ran out, counting a fault; FAILED at `max_faults`. Returns what became of each."""
+        """Requeue tasks whose lease ran out, counting a fault; FAILED at `max_faults`. Returns what became of each.
+
+        At most 1000 at a time, as `expire`: call it again for more.
+        """
 
     def expire(self) -> list[str]:
         """Remove tasks past their expiry unless they run; the ids, whose files the caller deletes."""
@@ -125,15 +135,24 @@ class TaskStore(Protocol):
     def cancel_running(self, task_id: str, owner: str, fence: int, stages: dict[str, float]) -> bool:
         """RUNNING -> CANCELED with one metric event, once the owner has stopped."""
 
-    # --- engines' heartbeats, drain
+    # --- engines' heartbeats, drain, learned costs
     def heartbeat(self, record: EngineRecord) -> float | None:
-        """Record that an engine lives; returns the drain deadline, None when there is no drain."""
+        """Record that an engine of this cluster lives; returns the drain deadline, None when there is no drain."""
 
     def engines(self, fresh_seconds: float) -> list[EngineRecord]:
-        """Engines whose heartbeat is at most that old."""
+        """Engines of this cluster whose heartbeat is at most that old."""
 
     def set_drain(self, seconds: float | None) -> None:
-        """Ask all engines to stop claiming now and to give up running clips after `seconds`; None ends the drain."""
+        """Ask this cluster's engines to stop claiming now and to give up running clips after `seconds`.
+
+        None ends the drain.
+        """
+
+    def save_costs(self, rows: Mapping[str, str]) -> None:
+        """Keep what was learned about the cost of these classes (JSON text by name); other classes stay."""
+
+    def costs(self) -> dict[str, str]:
+        """What was learned so far, by name of the class."""
 
     # --- metrics
     def fold(self) -> int:

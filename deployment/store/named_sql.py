@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
 def read_sql(file_name: str) -> str:
@@ -30,6 +31,11 @@ def parse_queries(text: str) -> dict[str, str]:
 
 
 @cache
-def queries() -> dict[str, str]:
-    """The statements of queries.sql, read once per process."""
-    return parse_queries(read_sql("queries.sql"))
+def queries(dialect: str) -> dict[str, str]:
+    """The statements of queries.sql and of the dialect's own file ("sqlite", "postgres"), read once per process."""
+    return parse_queries(read_sql("queries.sql") + "\n" + read_sql(f"{dialect}/queries.sql"))
+
+
+def with_percent_parameters(statement: str) -> str:
+    """`:name` as `%(name)s`, which PostgreSQL's driver reads; a cast written as `::` is left alone."""
+    return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))

@@ -1,10 +1,8 @@
--- Every statement of the SQLite store. now() is the time the transaction began; max(now(), submitted_at) keeps a
--- clock that was set back from making negative durations.
+-- The statements that all SQL databases share. store_now() is the time the transaction began, in seconds since the
+-- epoch; greatest(store_now(), submitted_at) keeps a clock that was set back from making negative durations. A cast
+-- tells PostgreSQL the type of a parameter that may be NULL.
 
 -- clients
-
--- name: next_sequence
-UPDATE sequence SET last = last + 1 RETURNING last;
 
 -- name: task_by_key
 SELECT * FROM task_rows WHERE tenant = :tenant AND idempotency_key = :idempotency_key;
@@ -12,34 +10,37 @@ SELECT * FROM task_rows WHERE tenant = :tenant AND idempotency_key = :idempotenc
 -- name: insert_task
 INSERT INTO tasks (
     task_id, tenant, api_key_id, idempotency_key, request_id, request, model, bucket, gpu_seconds,
-    ready, sequence, submitted_at, expires_at
+    ready, sequence, submitted_at, expires_at, deadline, priority, reserved, deterministic
 ) VALUES (
     :task_id, :tenant, :api_key_id, :idempotency_key, :request_id, :request, :model, :bucket, :gpu_seconds,
-    :ready, :sequence, now(), now() + :ttl_seconds
-);
+    :ready, :sequence, store_now(), store_now() + :ttl_seconds,
+    CASE WHEN :deadline_seconds > 0.0 THEN store_now() + :deadline_seconds ELSE 0.0 END,
+    :priority, :reserved, :deterministic
+)
+ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
 -- name: task
-SELECT * FROM task_rows WHERE task_id = :task_id AND (:tenant IS NULL OR tenant = :tenant);
+SELECT * FROM task_rows WHERE task_id = :task_id AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant);
 
 -- name: list_tasks
 SELECT * FROM task_rows
 WHERE tenant = :tenant
-    AND (:task_id IS NULL OR task_id = :task_id)
-    AND (:model IS NULL OR model = :model)
-    AND (:state IS NULL OR state = :state)
-    AND (:start IS NULL OR submitted_at >= :start)
-    AND (:end IS NULL OR submitted_at <= :end)
+    AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:state AS TEXT) IS NULL OR state = :state)
+    AND (CAST(:start AS DOUBLE PRECISION) IS NULL OR submitted_at >= :start)
+    AND (CAST(:end AS DOUBLE PRECISION) IS NULL OR submitted_at <= :end)
 ORDER BY submitted_at DESC, number DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: count_tasks
 SELECT count(*) AS total FROM tasks
 WHERE tenant = :tenant
-    AND (:task_id IS NULL OR task_id = :task_id)
-    AND (:model IS NULL OR model = :model)
-    AND (:state IS NULL OR state = :state)
-    AND (:start IS NULL OR submitted_at >= :start)
-    AND (:end IS NULL OR submitted_at <= :end);
+    AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:state AS TEXT) IS NULL OR state = :state)
+    AND (CAST(:start AS DOUBLE PRECISION) IS NULL OR submitted_at >= :start)
+    AND (CAST(:end AS DOUBLE PRECISION) IS NULL OR submitted_at <= :end);
 
 -- name: request_cancel
 UPDATE tasks SET cancel_requested = 1 WHERE task_id = :task_id;
@@ -54,22 +55,15 @@ FROM tasks AS this
 WHERE this.task_id = :task_id AND this.state = 'PENDING';
 
 -- name: depth
-SELECT state, count(*) AS tasks, total(gpu_seconds) AS gpu_seconds
+SELECT state, count(*) AS tasks, coalesce(sum(gpu_seconds), 0.0) AS gpu_seconds
 FROM tasks WHERE state IN ('PENDING', 'RUNNING') GROUP BY state;
 
 -- media intake
 
--- name: media_candidate
-SELECT tasks.task_id
-FROM tasks LEFT JOIN media_claims ON media_claims.task_id = tasks.task_id
-WHERE tasks.state = 'PENDING' AND tasks.ready = 0
-    AND (:task_id IS NULL OR tasks.task_id = :task_id)
-    AND (media_claims.lease_until IS NULL OR media_claims.lease_until <= now())
-ORDER BY tasks.submitted_at, tasks.number
-LIMIT 1;
-
 -- name: claim_media
-INSERT OR REPLACE INTO media_claims (task_id, owner, lease_until) VALUES (:task_id, :owner, now() + :lease_seconds);
+INSERT INTO media_claims (task_id, owner, lease_until) VALUES (:task_id, :owner, store_now() + :lease_seconds)
+ON CONFLICT (task_id) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
+WHERE media_claims.lease_until <= store_now();
 
 -- name: media_task
 SELECT task_rows.* FROM task_rows JOIN media_claims ON media_claims.task_id = task_rows.task_id
@@ -77,7 +71,8 @@ WHERE media_claims.task_id = :task_id AND media_claims.owner = :owner;
 
 -- name: media_ready
 UPDATE tasks SET
-    ready = 1, sequence = :sequence, request = :request, model = :model, bucket = :bucket, gpu_seconds = :gpu_seconds
+    ready = 1, sequence = :sequence, request = :request, model = :model, bucket = :bucket, gpu_seconds = :gpu_seconds,
+    deterministic = :deterministic
 WHERE task_id = :task_id;
 
 -- name: drop_media_claim
@@ -86,56 +81,33 @@ DELETE FROM media_claims WHERE task_id = :task_id;
 -- router
 
 -- name: queued
-SELECT task_id, bucket, submitted_at, gpu_seconds, tenant, sequence
+SELECT task_id, bucket, submitted_at, gpu_seconds, tenant, sequence, deadline, priority, reserved, deterministic
 FROM tasks WHERE state = 'PENDING' AND ready = 1 AND sequence > :after_sequence
 ORDER BY sequence;
 
--- name: leases_over
-SELECT task_rows.* FROM leases JOIN task_rows ON task_rows.task_id = leases.task_id
-WHERE leases.lease_until <= now()
-ORDER BY leases.lease_until;
+-- name: last_sequence
+SELECT last FROM sequence;
 
 -- name: drop_expired
-DELETE FROM tasks
-WHERE expires_at <= now() AND state IN ('SUCCEEDED', 'FAILED', 'CANCELED')
+DELETE FROM tasks WHERE task_id IN (
+    SELECT task_id FROM tasks
+    WHERE expires_at <= store_now() AND state IN ('SUCCEEDED', 'FAILED', 'CANCELED')
+    ORDER BY expires_at, number
+    LIMIT :limit
+)
 RETURNING task_id;
 
--- name: expired_pending
-SELECT * FROM task_rows WHERE expires_at <= now() AND state = 'PENDING';
+-- name: costs
+SELECT name, value FROM costs ORDER BY name;
+
+-- name: save_cost
+INSERT INTO costs (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- engines
 
--- name: claim_task
-UPDATE tasks SET
-    state = 'RUNNING',
-    sequence = NULL,
-    attempt = attempt + 1,
-    scheduled_at = coalesce(scheduled_at, max(now(), submitted_at)),
-    started_at = max(now(), submitted_at)
-WHERE task_id = :task_id AND state = 'PENDING' AND ready = 1
-RETURNING attempt;
-
--- name: insert_lease
-INSERT INTO leases (task_id, owner, fence, lease_until) VALUES (:task_id, :owner, :fence, now() + :lease_seconds);
-
--- name: oldest_bucket
-SELECT bucket FROM tasks WHERE state = 'PENDING' AND ready = 1 ORDER BY submitted_at, number LIMIT 1;
-
--- name: oldest_of_bucket
-SELECT task_id FROM tasks
-WHERE state = 'PENDING' AND ready = 1 AND bucket = :bucket
-ORDER BY submitted_at, number
-LIMIT :limit;
-
--- name: renew
-UPDATE leases SET lease_until = now() + :lease_seconds, progress = :progress, stage = :stage
-WHERE task_id = :task_id AND owner = :owner;
-
--- name: cancel_requested
-SELECT cancel_requested FROM tasks WHERE task_id = :task_id;
-
 -- name: held_task
-SELECT * FROM task_rows WHERE task_id = :task_id AND state = 'RUNNING' AND owner = :owner AND fence = :fence;
+SELECT * FROM task_rows
+WHERE task_id = :task_id AND state = 'RUNNING' AND owner = :owner AND fence = :fence AND attempt = :fence;
 
 -- name: drop_lease
 DELETE FROM leases WHERE task_id = :task_id;
@@ -150,7 +122,7 @@ UPDATE tasks SET state = 'PENDING', sequence = :sequence, started_at = NULL WHER
 UPDATE tasks SET
     state = :state,
     sequence = NULL,
-    ended_at = max(now(), submitted_at),
+    ended_at = greatest(store_now(), submitted_at),
     error_code = :error_code,
     error_message = :error_message,
     artifact_key = :artifact_key,
@@ -163,20 +135,29 @@ WHERE task_id = :task_id;
 -- heartbeats and drain
 
 -- name: heartbeat
-INSERT OR REPLACE INTO engines (engine_id, world_size, preset, state, updated_at, detail)
-VALUES (:engine_id, :world_size, :preset, :state, now(), :detail);
+INSERT INTO engines (engine_id, world_size, preset, state, updated_at, detail, cluster)
+VALUES (:engine_id, :world_size, :preset, :state, store_now(), :detail, :cluster)
+ON CONFLICT (engine_id) DO UPDATE SET
+    world_size = excluded.world_size, preset = excluded.preset, state = excluded.state,
+    updated_at = excluded.updated_at, detail = excluded.detail, cluster = excluded.cluster;
 
 -- name: engines
-SELECT * FROM engines WHERE updated_at >= now() - :fresh_seconds ORDER BY engine_id;
+SELECT engine_id, world_size, preset, state, updated_at, detail FROM engines
+WHERE cluster = :cluster AND updated_at >= store_now() - :fresh_seconds
+ORDER BY engine_id;
 
 -- name: drop_old_engines
-DELETE FROM engines WHERE updated_at < now() - :old_seconds;
+DELETE FROM engines WHERE updated_at < store_now() - :old_seconds;
 
 -- name: drain_deadline
-SELECT deadline FROM drain;
+SELECT deadline FROM drain WHERE cluster = :cluster;
 
 -- name: set_drain
-UPDATE drain SET deadline = now() + :seconds;
+INSERT INTO drain (cluster, deadline) VALUES (:cluster, store_now() + :seconds)
+ON CONFLICT (cluster) DO UPDATE SET deadline = excluded.deadline;
+
+-- name: end_drain
+DELETE FROM drain WHERE cluster = :cluster;
 
 -- metrics
 
@@ -184,18 +165,13 @@ UPDATE drain SET deadline = now() + :seconds;
 INSERT INTO events (task_id, resolution, duration, mode, outcome, clip_milliseconds, stages)
 VALUES (:task_id, :resolution, :duration, :mode, :outcome, :clip_milliseconds, :stages);
 
--- name: new_events
-SELECT * FROM events WHERE event_id > (SELECT event_id FROM watermark) ORDER BY event_id;
-
 -- name: rollup
-SELECT * FROM rollup;
+SELECT metric, labels, counts, sum_microseconds FROM rollup;
 
 -- name: save_rollup
-INSERT OR REPLACE INTO rollup (metric, labels, counts, sum_microseconds)
-VALUES (:metric, :labels, :counts, :sum_microseconds);
+INSERT INTO rollup (metric, labels, counts, sum_microseconds)
+VALUES (:metric, :labels, :counts, :sum_microseconds)
+ON CONFLICT (metric, labels) DO UPDATE SET counts = excluded.counts, sum_microseconds = excluded.sum_microseconds;
 
 -- name: move_watermark
 UPDATE watermark SET event_id = :event_id;
-
--- name: drop_folded
-DELETE FROM events WHERE event_id <= (SELECT event_id FROM watermark);

@@ -7,12 +7,13 @@ a cancel is acknowledged the only end is CANCELED: a result that arrives later i
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from deployment.store.base import Claim
-from deployment.store.database import Transaction
 from deployment.store.rollup import event_of, with_queue_wait
 from deployment.store.rows import task_of
+from deployment.store.statements import Transaction, one
 from hhray.errors import HhrayError
 from hhray.tasks import Artifact, Task, TaskState
 
@@ -33,29 +34,42 @@ class Ending:
 
 def find_task(transaction: Transaction, task_id: str, tenant: str | None = None) -> Task | None:
     """The task, None when it is gone or (tenant given) another tenant's."""
-    row = transaction.one("task", task_id=task_id, tenant=tenant)
+    row = one(transaction, "task", task_id=task_id, tenant=tenant)
     return None if row is None else task_of(row)
 
 
+def find_tasks(transaction: Transaction, task_ids: Sequence[str]) -> list[Task]:
+    """Those of the tasks that exist, in the order given."""
+    tasks = {row["task_id"]: task_of(row) for row in transaction.all("tasks_by_id", task_ids=task_ids)}
+    return [tasks[task_id] for task_id in task_ids if task_id in tasks]
+
+
+def locked_task(transaction: Transaction, task_id: str, tenant: str | None = None) -> Task | None:
+    """As `find_task`, for a verb that is about to change the task."""
+    transaction.lock(task_id)
+    return find_task(transaction, task_id, tenant)
+
+
 def held_task(transaction: Transaction, task_id: str, owner: str, fence: int) -> Task | None:
-    """The RUNNING task when that claim is its lease."""
-    row = transaction.one("held_task", task_id=task_id, owner=owner, fence=fence)
+    """The RUNNING task, locked, when that claim is its lease."""
+    transaction.lock(task_id)
+    row = one(transaction, "held_task", task_id=task_id, owner=owner, fence=fence)
     return None if row is None else task_of(row)
 
 
 def next_sequence(transaction: Transaction) -> int:
     """A number larger than all given out before."""
-    (sequence,) = transaction.all("next_sequence")[0]
-    return int(sequence)
+    return int(transaction.all("next_sequence")[0]["last"])
 
 
-def claim_task(transaction: Transaction, task_id: str, owner: str, lease_seconds: float) -> Claim | None:
-    """PENDING and ready -> RUNNING with a lease; None when it is not claimable."""
-    row = transaction.one("claim_task", task_id=task_id)
-    if row is None:
-        return None
-    transaction.run("insert_lease", task_id=task_id, owner=owner, fence=row["attempt"], lease_seconds=lease_seconds)
-    return Claim(task_of(transaction.all("task", task_id=task_id, tenant=None)[0]), owner)
+def claim_tasks(transaction: Transaction, task_ids: Sequence[str], owner: str, lease_seconds: float) -> list[Claim]:
+    """PENDING and ready -> RUNNING with a lease, for those that are claimable, in the order given."""
+    claimed = {row["task_id"] for row in transaction.all("claim_tasks", task_ids=task_ids)}
+    given = [task_id for task_id in dict.fromkeys(task_ids) if task_id in claimed]
+    if not given:
+        return []
+    transaction.run("insert_leases", task_ids=given, owner=owner, lease_seconds=float(lease_seconds))
+    return [Claim(task, owner) for task in find_tasks(transaction, given)]
 
 
 def end_task(transaction: Transaction, task: Task, ending: Ending) -> Task:
@@ -76,7 +90,7 @@ def end_task(transaction: Transaction, task: Task, ending: Ending) -> Task:
     )
     transaction.run("drop_lease", task_id=task.task_id)
     transaction.run("drop_media_claim", task_id=task.task_id)
-    ended = task_of(transaction.all("task", task_id=task.task_id, tenant=None)[0])
+    ended = find_tasks(transaction, [task.task_id])[0]
     event = event_of(ended)
     transaction.run("insert_event", task_id=task.task_id, **{**asdict(event), "stages": json.dumps(event.stages)})
     return ended

@@ -12,6 +12,16 @@ from deployment.store.sqlite import SqliteStore
 from hhray.geometry import Ratio, Resolution
 from hhray.request import ClipRequest, Mode
 from hhray.tasks import NewTask, Task
+from postgres_server import PostgresServer, programs
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests; where PostgreSQL is not installed they are skipped."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: initdb is neither on the path nor below /usr/lib/postgresql")
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture

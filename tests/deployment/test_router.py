@@ -42,9 +42,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_sqlite_is_refused_on_more_than_one_node() -> None:
-    check_store_fits(1)
+    check_store_fits(Settings(), 1)
     with pytest.raises(ConfigError, match="2 nodes"):
-        check_store_fits(2)
+        check_store_fits(Settings(), 2)
+    check_store_fits(load_settings(overrides={"store": {"url": "postgresql://db/tasks"}}), 2)
 
 
 def test_at_most_two_tickets_wait_per_engine_and_an_assignment_frees_a_place(

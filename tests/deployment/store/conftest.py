@@ -1,14 +1,62 @@
-"""A store in a fresh file, and short ways to fill it."""
+"""A store of every database, and short ways to fill it."""
 
 from __future__ import annotations
 
 import itertools
+import time
+import uuid
 
+import psycopg
 import pytest
 
+from deployment.store import open_store
+from deployment.store.memory import MemoryStore
+from deployment.store.postgres import PostgresStore
+from deployment.store.postgres.schema import migrate_database
 from deployment.store.sqlite import SqliteStore
 from hhray.request import ClipRequest, Mode
+from hhray.settings import load_settings
 from hhray.tasks import Artifact, NewTask
+
+EMPTY = "".join(
+    f"DELETE FROM {table};"
+    for table in ("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup")
+)
+
+
+@pytest.fixture(scope="session")
+def migrated_url(postgres_server):
+    """A database with the tables of this version."""
+    url = postgres_server.url()
+    migrate_database(url)
+    return url
+
+
+@pytest.fixture
+def postgres_url(migrated_url):
+    """The same with nothing in it."""
+    empty(migrated_url)
+    return migrated_url
+
+
+def empty(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"{EMPTY} UPDATE sequence SET last = 0; UPDATE watermark SET event_id = 0")
+
+
+@pytest.fixture
+def empty_store(tmp_path, request):
+    """Opens an empty store of the database named, with this clock; the one before it is given up."""
+
+    def build(database, clock=time.time):
+        if database == "sqlite":
+            return SqliteStore(tmp_path / f"{uuid.uuid4()}.sqlite3", clock=clock)
+        if database == "memory":
+            return MemoryStore(clock=clock)
+        empty(request.getfixturevalue("migrated_url"))
+        return PostgresStore(request.getfixturevalue("migrated_url"), clock=clock)
+
+    return build
 
 
 @pytest.fixture
@@ -16,9 +64,22 @@ def path(tmp_path):
     return tmp_path / "tasks.sqlite3"
 
 
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
+def database(request):
+    return request.param
+
+
 @pytest.fixture
-def store(path):
-    opened = SqliteStore(path)
+def overrides(database, path, request):
+    """The settings that name an empty store; other processes may open it, unless it is in memory."""
+    if database == "postgres":
+        return {"store": {"url": request.getfixturevalue("postgres_url")}}
+    return {"store": {"url": "memory:test"}} if database == "memory" else {"store": {"sqlite_path": str(path)}}
+
+
+@pytest.fixture
+def store(overrides):
+    opened = open_store(load_settings(overrides=overrides))
     yield opened
     opened.close()
 

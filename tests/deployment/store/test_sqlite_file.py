@@ -13,10 +13,10 @@ from contextlib import closing
 
 import pytest
 
-from deployment.store import database
 from deployment.store.base import TaskFilter
-from deployment.store.sqlite import SqliteStore
+from deployment.store.sqlite import SqliteStore, database
 from hhray.errors import ConfigError, StoreUnavailable
+from hhray.tasks import Progress
 
 CREATOR = """
 import itertools, sys
@@ -33,6 +33,13 @@ for number in itertools.count():
         store.cancel_pending(task.task_id, None)
 """
 OPENER = "import sys, pathlib, deployment.store.sqlite as s; s.SqliteStore(pathlib.Path(sys.argv[1])).close()"
+
+
+@pytest.fixture
+def store(path):
+    opened = SqliteStore(path)
+    yield opened
+    opened.close()
 
 
 def test_the_file_is_for_its_owner_only_and_no_draft_is_left(tmp_path):
@@ -57,9 +64,9 @@ def test_tasks_outlive_the_process_that_made_them(store, create, path):
 
 
 def test_state_changes_wait_for_the_disk_and_renewals_do_not(store, create, path):
-    create()
+    task_id = create().task_id
     store.claim_oldest("e", 100, 1)
-    store.renew("e", 100, {})
+    store.renew("e", 100, {task_id: Progress(0.5, "denoise")})
     modes = {
         name: getattr(store._database._local, name).connection.execute("PRAGMA synchronous").fetchone()[0]
         for name in ("FULL", "NORMAL")
@@ -72,8 +79,8 @@ def test_state_changes_wait_for_the_disk_and_renewals_do_not(store, create, path
 @pytest.mark.parametrize(
     ("pragma", "sentence"),
     [
-        ("user_version = 2", "schema version 2, this hhray reads version 1"),
-        ("user_version = 0", "schema version 0, this hhray reads version 1"),
+        ("user_version = 3", "schema version 3, this hhray reads version 2; run the hhray that wrote it"),
+        ("user_version = 1", "schema version 1, this hhray reads version 2; stop its servers and run `hhray migrate`"),
         ("application_id = 7", "not a task store"),
     ],
 )

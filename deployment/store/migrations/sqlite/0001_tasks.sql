@@ -1,8 +1,7 @@
--- The task store of one machine, version 1 (PRAGMA user_version; a changed schema, or changed histogram buckets, needs
--- the next number). Times are seconds since the epoch in whole milliseconds. Columns hold what is filtered or indexed;
--- a request, stage seconds and the like are JSON text.
+-- The task store, version 1. Times are seconds since the epoch in whole milliseconds. Columns hold what is filtered or
+-- indexed; a request, stage seconds and the like are JSON text. A migration that has been released is never edited: a
+-- change of the schema, or of the histograms' buckets, is the next file.
 PRAGMA application_id = 1751675489;
-PRAGMA user_version = 1;
 
 CREATE TABLE tasks (
     number           INTEGER PRIMARY KEY,          -- order of creation; breaks ties of submitted_at

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployment.store.base import Claim, LeaseView
-from deployment.store.database import Database
 from deployment.store.rows import queued_of, task_of
+from deployment.store.statements import Database, one
 from deployment.store.transitions import (
     Ending,
-    claim_task,
+    claim_tasks,
     end_task,
     find_task,
+    find_tasks,
     give_back,
     held_task,
     next_sequence,
@@ -23,6 +24,7 @@ from hhray.tasks import Artifact, Progress, QueuedTask, Task, TaskState
 _LEASE_OVER = "its engine stopped renewing the lease"
 _TOO_OLD = "the task reached its time to live while it waited; submit it again when the queue is shorter"
 _OLD_ENGINE_SECONDS = 86400.0
+_MOST_AT_ONCE = 1000  # tasks one call of a janitor handles: a longer transaction would hold up the others
 
 
 class MediaVerbs:
@@ -34,16 +36,18 @@ class MediaVerbs:
     def claim_media(self, owner: str, lease_seconds: float, task_id: str | None = None) -> Task | None:
         """Take the oldest PENDING task whose media is not ready (or this one) for `lease_seconds`."""
         with self._database.write() as transaction:
-            row = transaction.one("media_candidate", task_id=task_id)
-            if row is None:
-                return None
-            transaction.run("claim_media", task_id=row["task_id"], owner=owner, lease_seconds=lease_seconds)
-            return find_task(transaction, row["task_id"])
+            while (row := one(transaction, "media_candidate", task_id=task_id)) is not None:
+                found = row["task_id"]
+                # no row changes when somebody else claimed it between the look and the lock
+                if transaction.run("claim_media", task_id=found, owner=owner, lease_seconds=float(lease_seconds)):
+                    return find_task(transaction, found)
+            return None
 
     def media_ready(self, task_id: str, owner: str, request: ClipRequest, gpu_seconds: float) -> bool:
         """Store the completed request and make the task claimable; False when the media claim was lost."""
         with self._database.write() as transaction:
-            if transaction.one("media_task", task_id=task_id, owner=owner) is None:
+            transaction.lock(task_id)
+            if one(transaction, "media_task", task_id=task_id, owner=owner) is None:
                 return False
             transaction.run(
                 "media_ready",
@@ -51,7 +55,8 @@ class MediaVerbs:
                 request=request.model_dump_json(),
                 model=request.model,
                 bucket=str(request.shape_key),
-                gpu_seconds=gpu_seconds,
+                gpu_seconds=float(gpu_seconds),
+                deterministic=int(request.deterministic),
                 sequence=next_sequence(transaction),
             )
             transaction.run("drop_media_claim", task_id=task_id)
@@ -60,7 +65,8 @@ class MediaVerbs:
     def media_failed(self, task_id: str, owner: str, code: str, message: str) -> bool:
         """PENDING -> FAILED; False when the media claim was lost."""
         with self._database.write() as transaction:
-            row = transaction.one("media_task", task_id=task_id, owner=owner)
+            transaction.lock(task_id)
+            row = one(transaction, "media_task", task_id=task_id, owner=owner)
             if row is None:
                 return False
             end_task(transaction, task_of(row), Ending(TaskState.FAILED, code, message))
@@ -81,7 +87,8 @@ class RouterVerbs:
     def reap(self, max_faults: int) -> list[tuple[str, TaskState]]:
         """Requeue tasks whose lease ran out, counting a fault; FAILED at `max_faults`. Returns what became of each."""
         with self._database.write() as transaction:
-            tasks = [task_of(row) for row in transaction.all("leases_over")]
+            over = [row["task_id"] for row in transaction.all("leases_over", limit=_MOST_AT_ONCE)]
+            tasks = find_tasks(transaction, over)
             return [(task.task_id, give_back(transaction, task, _LEASE_OVER, max_faults)) for task in tasks]
 
     def expire(self) -> list[str]:
@@ -90,9 +97,10 @@ class RouterVerbs:
         A PENDING task past its expiry ends FAILED and goes with a later call. Engines unheard of for a day go too.
         """
         with self._database.write() as transaction:
-            removed = [row["task_id"] for row in transaction.all("drop_expired")]
-            for row in transaction.all("expired_pending"):
-                end_task(transaction, task_of(row), Ending(TaskState.FAILED, PhaseTimeout.code, _TOO_OLD))
+            removed = [row["task_id"] for row in transaction.all("drop_expired", limit=_MOST_AT_ONCE)]
+            waiting = [row["task_id"] for row in transaction.all("expired_pending", limit=_MOST_AT_ONCE)]
+            for task in find_tasks(transaction, waiting):
+                end_task(transaction, task, Ending(TaskState.FAILED, PhaseTimeout.code, _TOO_OLD))
             transaction.run("drop_old_engines", old_seconds=_OLD_ENGINE_SECONDS)
             return removed
 
@@ -106,35 +114,35 @@ class EngineVerbs:
     def claim(self, task_ids: Sequence[str], owner: str, lease_seconds: float) -> list[Claim]:
         """PENDING and ready -> RUNNING, attempt + 1, for those of `task_ids` still so, in the order given."""
         with self._database.write() as transaction:
-            claims = [claim_task(transaction, task_id, owner, lease_seconds) for task_id in task_ids]
-        return [claim for claim in claims if claim is not None]
+            return claim_tasks(transaction, task_ids, owner, lease_seconds)
 
     def claim_oldest(self, owner: str, lease_seconds: float, limit: int) -> list[Claim]:
         """The same for the oldest claimable task and up to `limit` in all of its bucket, oldest first."""
         with self._database.write() as transaction:
-            oldest = transaction.one("oldest_bucket")
+            oldest = one(transaction, "oldest_bucket")
             if oldest is None:
                 return []
             rows = transaction.all("oldest_of_bucket", bucket=oldest["bucket"], limit=limit)
-            claims = [claim_task(transaction, row["task_id"], owner, lease_seconds) for row in rows]
-        return [claim for claim in claims if claim is not None]
+            return claim_tasks(transaction, [row["task_id"] for row in rows], owner, lease_seconds)
 
     def renew(self, owner: str, lease_seconds: float, progress: dict[str, Progress]) -> dict[str, LeaseView]:
-        """Extend this owner's leases on the given tasks and record their progress, in one transaction."""
-        views = {}
-        with self._database.write("NORMAL") as transaction:
-            for task_id, report in progress.items():
-                held = transaction.run(
-                    "renew",
-                    task_id=task_id,
-                    owner=owner,
-                    lease_seconds=lease_seconds,
-                    progress=report.fraction,
-                    stage=report.stage,
-                )
-                row = transaction.one("cancel_requested", task_id=task_id) if held else None
-                views[task_id] = LeaseView(held=bool(held), cancel_requested=bool(row and row["cancel_requested"]))
-        return views
+        """Extend this owner's leases on the given tasks and record their progress, in one statement for all."""
+        if not progress:
+            return {}
+        with self._database.write(durable=False) as transaction:
+            rows = transaction.all(
+                "renew",
+                owner=owner,
+                lease_seconds=float(lease_seconds),
+                task_ids=list(progress),
+                fractions=[float(report.fraction) for report in progress.values()],
+                stages=[report.stage for report in progress.values()],
+            )
+        cancelled = {row["task_id"]: bool(row["cancel_requested"]) for row in rows}
+        return {
+            task_id: LeaseView(held=task_id in cancelled, cancel_requested=cancelled.get(task_id, False))
+            for task_id in progress
+        }
 
     def release(self, task_id: str, owner: str, fence: int, *, fault: str = "", max_faults: int = 0) -> bool:
         """RUNNING -> PENDING. A non-empty `fault` says what broke and counts; at `max_faults` the task is FAILED.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 
+import pytest
+
 CLAIMER = """
-import sys, time
-from pathlib import Path
-from deployment.store.sqlite import SqliteStore
-store = SqliteStore(Path(sys.argv[1]))
+import json, sys, time
+from deployment.store import open_store
+from hhray.settings import load_settings
+store = open_store(load_settings(overrides=json.loads(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
 while claims := store.claim_oldest(sys.argv[2], 100, 3):
@@ -21,11 +24,12 @@ store.close()
 """
 
 
-def test_two_processes_claim_200_tasks_and_none_twice(create, path):
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+def test_two_processes_claim_200_tasks_and_none_twice(create, overrides):
     ids = {create().task_id for _ in range(200)}
     claimers = [
         subprocess.Popen(
-            [sys.executable, "-c", CLAIMER, str(path), owner],
+            [sys.executable, "-c", CLAIMER, json.dumps(overrides), owner],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
