@@ -64,7 +64,7 @@ def test_the_bytes_on_record_are_those_in_the_store(
 def test_a_file_waits_for_a_store_that_is_away(
     tmp_path: Path, task_store: TaskStore, artifacts: DirectoryArtifacts, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployment.store.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("deployment.store.sqlite.database.BUSY_SECONDS", 0.05)
     outcome: list[bool] = []
     thread = threading.Thread(
         target=lambda: outcome.append(
@@ -83,7 +83,7 @@ def test_a_file_waits_for_a_store_that_is_away(
 def test_patience_with_the_store_ends_and_the_file_stays_for_it_may_have_been_published(
     tmp_path: Path, task_store: TaskStore, artifacts: DirectoryArtifacts, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployment.store.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("deployment.store.sqlite.database.BUSY_SECONDS", 0.05)
     with outage(Settings(store={"sqlite_path": str(tmp_path / "tasks.sqlite3")})), pytest.raises(StoreUnavailable):
         publish(task_store, artifacts, claim, clip(tmp_path), publish_patience_seconds=0.2)
     assert files(tmp_path) == ["1.mp4"]

@@ -28,7 +28,7 @@ def assert_refused(answer) -> None:
 
 
 def test_creates_are_refused_while_the_store_is_away_and_taken_when_it_is_back(live, picture, monkeypatch):
-    monkeypatch.setattr("deployment.store.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("deployment.store.sqlite.database.BUSY_SECONDS", 0.05)
     with outage(live.services.settings):
         assert_refused(live.create(T2V, idempotency_key="one"))
         assert_refused(live.create(i2v(picture()), idempotency_key="two"))

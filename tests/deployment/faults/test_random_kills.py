@@ -99,17 +99,21 @@ def run(bench: FaultBench, seed: int, kills: int, tasks: int, mean_seconds: floa
     }
 
 
-def test_random_kills_lose_nothing_and_publish_nothing_twice(bench: FaultBench) -> None:
-    result = run(bench, seed=6, kills=40, tasks=40, mean_seconds=0.04)
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_random_kills_lose_nothing_and_publish_nothing_twice(
+    make_bench: Callable[..., FaultBench], database: str
+) -> None:
+    result = run(make_bench(database), seed=6, kills=40, tasks=40, mean_seconds=0.04)
     print(result)
     assert sum(result["kills"].values()) == 40
     assert result["attempts"] > 40, "engines were killed in the middle of clips"
 
 
 @pytest.mark.proof
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_a_thousand_random_kills(
-    make_bench: Callable[..., FaultBench], keep_proof: Callable[[str, dict[str, Any]], None]
+    make_bench: Callable[..., FaultBench], database: str, keep_proof: Callable[[str, dict[str, Any]], None]
 ) -> None:
-    result = run(make_bench(), seed=2026, kills=1000, tasks=1000, mean_seconds=0.06)
+    result = run(make_bench(database), seed=2026, kills=1000, tasks=1000, mean_seconds=0.06)
     assert sum(result["kills"].values()) == 1000
-    keep_proof("random_kills", {"store": "sqlite", **result})
+    keep_proof(f"random_kills_{database}", {"store": database, **result})

@@ -24,7 +24,7 @@ LEASE_SECONDS = 0.5
 class FaultBench:
     """Roles on one data directory. `acks` holds what the client was told: a key and a task id a line."""
 
-    def __init__(self, home: Path, server: ForkServer, lease_seconds: float = LEASE_SECONDS, **store: Any) -> None:
+    def __init__(self, home: Path, server: ForkServer, *, lease_seconds: float = LEASE_SECONDS, **store: Any) -> None:
         self.home, self.server = home, server
         self.values: dict[str, Any] = {
             "data_dir": str(home),

@@ -6,7 +6,7 @@ Each point has a task of its own; its process is killed by SIGKILL exactly there
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,9 +54,15 @@ class Story:
     at_end: dict[str, Task] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[FaultBench]:
-    bench = FaultBench(tmp_path_factory.mktemp("crash-points"), fork_server)
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def bench(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fork_server: ForkServer,
+    new_url: Callable[[str], str],
+) -> Iterator[FaultBench]:
+    home = tmp_path_factory.mktemp(f"crash-points-{request.param}")
+    bench = FaultBench(home, fork_server, url=new_url(request.param))
     yield bench
     bench.close()
 

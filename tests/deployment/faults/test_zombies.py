@@ -16,10 +16,10 @@ POINTS = ["after begin", "between steps", "after decode", "file written", "half 
 LEASE_SECONDS = 0.5
 
 
-@pytest.fixture
-def bench(make_bench: Callable[..., FaultBench]) -> FaultBench:
+@pytest.fixture(params=["sqlite", "postgres"])
+def bench(request: pytest.FixtureRequest, make_bench: Callable[..., FaultBench]) -> FaultBench:
     # Nobody but the zombie itself collects its file.
-    return make_bench(lease_seconds=LEASE_SECONDS, orphan_grace_seconds=3600.0)
+    return make_bench(request.param, lease_seconds=LEASE_SECONDS, orphan_grace_seconds=3600.0)
 
 
 def test_a_zombie_writes_nothing_and_takes_its_file_along(bench: FaultBench) -> None:

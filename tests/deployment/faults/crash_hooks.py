@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +16,22 @@ from hhray.tasks import Artifact
 
 class Crash:
     """Sends this process a signal when the instant `point` is first reached, having noted its name in `note`. No
-    point: never."""
+    point: never.
+
+    A process that is stopped has no transaction open, in any thread: one that had would hold up the whole SQLite file
+    until it goes on, and its row in PostgreSQL until the server ends its session.
+    """
 
     def __init__(self, point: str, note: str, by: str = "SIGKILL") -> None:
         self._point, self._note, self._signal = point, note, signal.Signals[by]
+        self.transactions = threading.RLock()
 
     def reach(self, point: str) -> None:
         if point == self._point:
             self._point = ""
-            Path(self._note).write_text(point, encoding="utf-8")
-            os.kill(os.getpid(), self._signal)
+            with self.transactions:
+                Path(self._note).write_text(point, encoding="utf-8")
+                os.kill(os.getpid(), self._signal)
 
 
 class Hooked:
@@ -58,7 +65,7 @@ class UncommittedDatabase:
 
     @contextmanager
     def write(self, *args: Any, **named: Any) -> Iterator[Any]:
-        with self._inner.write(*args, **named) as transaction:
+        with self._crash.transactions, self._inner.write(*args, **named) as transaction:
             yield transaction
             self._crash.reach(f"uncommitted {self._verb()}")
 
