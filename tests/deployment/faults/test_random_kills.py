@@ -17,6 +17,7 @@ from hhray.tasks import TaskState
 ENGINES = ("engine 0", "engine 1")
 # A killed janitor waits a lease before it reaps, so that it must live for a while now and then.
 WEIGHTS = {"engine 0": 46, "engine 1": 46, "client": 6, "janitor": 2}
+CANCEL_RATE = 0.1
 
 
 class Nemesis:
@@ -27,6 +28,7 @@ class Nemesis:
         self._pids: dict[str, int] = {}
         self.kills = Counter[str]()
         self.published: dict[str, tuple[str, str]] = {}
+        self.cancelled: set[str] = set()
 
     def kill(self, count: int, mean_seconds: float) -> None:
         """Kill `count` processes that were alive at the moment of their death."""
@@ -39,6 +41,14 @@ class Nemesis:
                 self.kills[victim.split(" ")[0]] += 1
             if self.kills.total() % 25 == 0:
                 self.look()
+            if self._random.random() < CANCEL_RATE:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel some task that has not ended; an acknowledgement is remembered."""
+        tasks = [task.task_id for task in all_tasks(self._bench) if not task.state.is_terminal]
+        if tasks and self._bench.store.request_cancel(task_id := self._random.choice(tasks), None):
+            self.cancelled.add(task_id)
 
     def finish(self, seconds: float) -> None:
         """Kill nobody any more until all is done."""
@@ -81,8 +91,11 @@ def run(bench: FaultBench, seed: int, kills: int, tasks: int, mean_seconds: floa
     nemesis.finish(60 + 0.1 * tasks)
     rows = [bench.task(task_id) for task_id in bench.acked().values()]
     assert len(rows) == tasks
-    lost = [row.task_id for row in rows if row.state is not TaskState.SUCCEEDED]
+    cancelled = [row for row in rows if row.state is TaskState.CANCELED]
+    lost = [row.task_id for row in rows if row.state not in (TaskState.SUCCEEDED, TaskState.CANCELED)]
     assert lost == []
+    assert {row.task_id for row in cancelled} == nemesis.cancelled, "3: an acknowledged cancel is the only end"
+    assert [row.task_id for row in cancelled if row.artifact_key] == [], "3: and leaves no result"
     check_invariants(bench, [row.task_id for row in rows])
     bench.settle()
     assert files_nobody_owns(bench) == []
@@ -90,6 +103,7 @@ def run(bench: FaultBench, seed: int, kills: int, tasks: int, mean_seconds: floa
         "seed": seed,
         "kills": dict(nemesis.kills),
         "tasks": tasks,
+        "cancelled": len(cancelled),
         "published_while_killing": done_under_fire,
         "attempts": sum(row.attempt for row in rows),
         "most_attempts_of_a_task": max(row.attempt for row in rows),
