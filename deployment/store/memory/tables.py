@@ -5,6 +5,7 @@ A row is never changed in place but replaced, so that what a reader was given st
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,12 @@ from hhray.errors import StoreUnavailable
 
 Cells = dict[str, Any]
 Key = str | int | tuple[str, str]
+Age = tuple[float, int, str]
+
+
+def age_of(task: Cells) -> Age:
+    """What tasks are ordered by, oldest first: time of submit, order of creation; and the id."""
+    return task["submitted_at"], task["number"], task["task_id"]
 
 
 class Table:
@@ -70,19 +77,25 @@ class Table:
 
 
 class TaskTable(Table):
-    """Tasks, with an index of those that can be claimed."""
+    """Tasks, with an index of those that can be claimed: all of them and, by bucket, their ages, oldest first."""
 
     def __init__(self, journal: list[tuple[Table, Key, Cells | None]]) -> None:
         super().__init__(journal)
         self.claimable: dict[Key, Cells] = {}
+        self.ages: list[Age] = []
+        self.bucket_ages: dict[str, list[Age]] = {}
 
     def restore(self, key: Key, row: Cells | None) -> None:
         """Set or remove a row without a note."""
         super().restore(key, row)
+        before = self.claimable.pop(key, None)
+        if before is not None:
+            for ages in (self.ages, self.bucket_ages[before["bucket"]]):
+                del ages[bisect_left(ages, age_of(before))]
         if row is not None and row["state"] == "PENDING" and row["ready"]:
             self.claimable[key] = row
-        else:
-            self.claimable.pop(key, None)
+            for ages in (self.ages, self.bucket_ages.setdefault(row["bucket"], [])):
+                insort(ages, age_of(row))
 
 
 class Tables:

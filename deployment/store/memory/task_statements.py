@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
-from deployment.store.memory.tables import Cells, Tables
+from deployment.store.memory.tables import Cells, Tables, age_of
 
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 _NEW: Cells = {
@@ -24,11 +25,6 @@ _NEW: Cells = {
     "stages": "{}",
 }
 _NO_LEASE: Cells = {"owner": None, "fence": None, "progress": None, "stage": None}
-
-
-def age_of(task: Cells) -> tuple[float, int]:
-    """What tasks are ordered by, oldest first."""
-    return task["submitted_at"], task["number"]
 
 
 class TaskStatements:
@@ -99,8 +95,7 @@ class TaskStatements:
         this = self.tables.tasks.get(task_id)
         if this is None or this["state"] != "PENDING":
             return []
-        before = sum(age_of(other) < age_of(this) for other in self.tables.tasks.claimable.values())
-        return [{"position": before}]
+        return [{"position": bisect_left(self.tables.tasks.ages, age_of(this))}]
 
     def depth(self) -> list[Cells]:
         work: dict[str, list[float]] = {}

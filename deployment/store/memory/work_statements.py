@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployment.store.memory.tables import Cells
-from deployment.store.memory.task_statements import TaskStatements, age_of
+from deployment.store.memory.task_statements import TaskStatements
 
 
 class WorkStatements(TaskStatements):
@@ -16,12 +16,10 @@ class WorkStatements(TaskStatements):
         return sorted(over, key=lambda lease: (lease["lease_until"], lease["task_id"]))[:limit]
 
     def oldest_bucket(self) -> list[Cells]:
-        return [min(self.tables.tasks.claimable.values(), key=age_of)] if self.tables.tasks.claimable else []
+        return [self.tables.tasks.claimable[task_id] for _, _, task_id in self.tables.tasks.ages[:1]]
 
     def oldest_of_bucket(self, bucket: str, limit: int) -> list[Cells]:
-        return sorted((task for task in self.tables.tasks.claimable.values() if task["bucket"] == bucket), key=age_of)[
-            :limit
-        ]
+        return [{"task_id": task_id} for _, _, task_id in self.tables.tasks.bucket_ages[bucket][:limit]]
 
     def claim_tasks(self, task_ids: list[str]) -> list[Cells]:
         claimed = []

@@ -40,6 +40,9 @@ def migrate_database(url: str) -> Migrated:
     with connection:
         try:
             connection.execute(f"SET lock_timeout = {_LOCK_SECONDS * 1000:.0f}")
+            # for the session and in a transaction of its own: one that began before the lock was got could go by a
+            # cached catalogue, in which the tables of the migrator before are not there yet
+            connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
             before = version_of(connection)
             while _run_next(connection, what):
                 pass
@@ -51,9 +54,8 @@ def migrate_database(url: str) -> Migrated:
 
 
 def _run_next(connection: psycopg.Connection[DictRow], what: str) -> bool:
-    """Run the first migration that is missing, in one transaction under the migrators' lock; False: none is."""
+    """Run the first migration that is missing, in one transaction; False: none is."""
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         rest = migrations_after(what, "postgres", version_of(connection))
         if not rest:
             return False

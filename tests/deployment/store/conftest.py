@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
+import platform
+import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,6 +22,7 @@ from hhray.request import ClipRequest, Mode
 from hhray.settings import load_settings
 from hhray.tasks import Artifact, NewTask
 
+PROOFS = Path(__file__).parents[2] / "proofs"
 EMPTY = "".join(
     f"DELETE FROM {table};"
     for table in ("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup")
@@ -82,6 +87,19 @@ def store(overrides):
     opened = open_store(load_settings(overrides=overrides))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def keep_proof():
+    """Keep the result of a long proof under tests/proofs, with the revision it was run at."""
+
+    def keep(name, result):
+        describe = ["git", "describe", "--always", "--dirty"]
+        revision = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+        where = {"revision": revision, "python": platform.python_version()}
+        (PROOFS / f"{name}.json").write_text(json.dumps({**where, **result}, indent=2) + "\n", encoding="utf-8")
+
+    return keep
 
 
 @pytest.fixture
