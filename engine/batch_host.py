@@ -8,6 +8,7 @@ data between them; the block's first rank writes the files.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from engine.video_encoder import encoder_for
 from hhray.blocks import Block
 from hhray.errors import ConfigError, EngineFault
 from hhray.parallel_layout import ParallelLayout
+
+logger = logging.getLogger(__name__)
 
 
 class BatchHost:
@@ -93,21 +96,27 @@ class BatchHost:
         return MoveReport(time.monotonic() - began, sent)
 
     @torch.inference_mode()
-    def pause(self, batch_id: str, path: str) -> None:
+    def pause(self, batch_id: str, path: str) -> bool:
         """Take a batch off the ranks of its block, which all call this: what its steps have changed stays in host
         memory, and in a file that the first rank writes and that outlives this process.
 
+        Returns whether the file was written, as far as this rank knows: on a full disk it was not.
+
         Raises:
             EngineFault: no such batch, not this rank's, or a deterministic clip, which stays where it began.
-            OSError: the file cannot be written; the batch stays.
         """
         work = self._mine(batch_id)
         self._check_free(batch_id, work)
         state = work.batch.state.on_host()
-        if self._config.rank == work.block.first:
-            write_state(Path(path), state)
         del self._work[batch_id]
+        if self._config.rank == work.block.first:
+            try:
+                write_state(Path(path), state)
+            except OSError as error:
+                logger.warning("paused batch %s not written: %s", batch_id, error)
+                return False
         self._paused[batch_id] = state
+        return True
 
     @torch.inference_mode()
     def resume(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, path: str, next_step: int) -> None:
