@@ -43,7 +43,7 @@ class OldestFirst:
     def forget(self, engine_id: str) -> None:
         """An engine is gone; nothing is remembered of engines."""
 
-    def plan(self, gang: GangState, now: float) -> GangPlan:
+    def plan(self, gang: GangState, now: float) -> GangPlan:  # noqa: ARG002 - the real scheduler looks at it
         """What a gang does now; the tasks it starts leave the queue. `now` is not looked at: age alone decides."""
         free = set(range(gang.num_ranks)).difference(*(one.block.ranks for one in gang.batches if one.block))
         blocks: dict[str, Block | None] = {
