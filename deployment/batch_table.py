@@ -105,7 +105,7 @@ class BatchTable:
 
     def start(self, start: Start) -> str:
         """Hold a block for tasks that are about to be claimed; returns the name to `rename` or `leave` it by."""
-        name = f"claiming {start.task_ids[0] if start.task_ids else start.block}"
+        name = f"claiming for ranks {start.block}"
         self.enter(RunningBatch(name, start.task_ids, start.bucket, 0, start.block, busy=True))
         return name
 
