@@ -27,10 +27,11 @@ class EngineFitness:
         self._faults = FaultRecord(settings.engine.quarantine_strikes, settings.engine.quarantine_window_seconds)
         self.gpus: Sequence[str] = ()
 
-    def gang_failed(self, rank: int | None, error: Exception) -> None:
-        """A fault cost the gang; `rank` is whose it was, None when nobody can say."""
-        gpu = self.gpus[rank] if rank is not None and rank < len(self.gpus) else ""
-        self._faults.strike(self._clock(), socket.gethostname(), rank, gpu, str(error))
+    def gang_failed(self, error: Exception | None) -> None:
+        """A fault cost the gang: its ranks get a strike each, or nobody in particular when it names none."""
+        for rank in getattr(error, "ranks", None) or (None,):
+            gpu = self.gpus[rank] if rank is not None and rank < len(self.gpus) else ""
+            self._faults.strike(self._clock(), socket.gethostname(), rank, gpu, str(error))
         for suspect in self._faults.suspects(self._clock()):
             logger.error("%s %s failed %d times, last: %s", suspect.kind, suspect.name, suspect.strikes, suspect.last)
 

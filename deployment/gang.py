@@ -13,6 +13,8 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,15 +22,17 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
+from engine.messages import ClipJob, LoadReport, MoveReport, MuxReport, StepReport, WorkerConfig
 from engine.release import weights_folder
-from hhray.errors import DiskFull, GangDied, PhaseTimeout, RequestError
+from hhray.blocks import Block
+from hhray.errors import ConfigError, DiskFull, EngineFault, GangDied, PhaseTimeout, RequestError
 from hhray.memory_size import Format, transformer_bytes
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 logger = logging.getLogger("ray.serve")
 LOOPBACK = "127.0.0.1"
+SETTLE_SECONDS = 1.0  # within which the death of a process is known here
 COMPILE_SECONDS = 300.0  # seven kernels of some ten seconds on a slow processor, and room to spare
 
 
@@ -62,9 +66,21 @@ class RankActor:
         self._worker.join(host, port, timeout_seconds)
         return self._worker.load()
 
-    def begin(self, batch_id: str, jobs: tuple[ClipJob, ...]) -> None:
+    def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block) -> None:
         """See RankWorker.begin."""
-        self._worker.begin(batch_id, jobs)
+        self._worker.begin(batch_id, jobs, block)
+
+    def move(self, batch_id: str, block: Block) -> MoveReport:
+        """See RankWorker.move."""
+        return self._worker.move(batch_id, block)
+
+    def pause(self, batch_id: str, path: str) -> bool:
+        """See RankWorker.pause."""
+        return self._worker.pause(batch_id, path)
+
+    def resume(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, path: str, next_step: int) -> None:
+        """See RankWorker.resume."""
+        self._worker.resume(batch_id, jobs, block, path, next_step)
 
     def steps(self, batch_id: str, first: int, count: int) -> StepReport:
         """See RankWorker.steps."""
@@ -85,15 +101,26 @@ class RankActor:
         self._worker.end(batch_id)
 
 
+@dataclass(slots=True)
+class _Place:
+    """Where a batch is: its block, the jobs others need to join it, and all ranks that keep something of it."""
+
+    jobs: tuple[ClipJob, ...]
+    block: Block
+    keepers: set[int]
+
+
 class Gang:
-    """W rank actors behind one set of calls. Every call goes to all ranks and returns rank 0's answer."""
+    """W rank actors behind one set of calls. A batch's calls go to the ranks of its block, and return the answer of the
+    first of them. Calls to several ranks are sent at one instant, so that all ranks get them in the same order."""
 
     def __init__(self, ranks: Sequence[Any], pids: Sequence[int], report: LoadReport) -> None:
         self._ranks = list(ranks)
         self.pids = list(pids)
         self.report = report
-        self.fault: Exception | None = None
+        self.fault: EngineFault | None = None
         self.cold_shapes = 0  # met by clips since the start
+        self._places: dict[str, _Place] = {}
         self._watchers = [asyncio.ensure_future(self._watch(rank, r)) for r, rank in enumerate(self._ranks)]
 
     @classmethod
@@ -117,28 +144,60 @@ class Gang:
         logger.info("gang ready: %d ranks, pids %s, loaded in %.1f s", world, pids, reports[0].seconds)
         return cls(ranks, pids, reports[0])
 
-    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
-        """Encode text and pictures and draw the initial noise of a batch."""
-        await self._all("begin", limit, batch_id, jobs)
+    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
+        """Encode text and pictures and draw the initial noise of a batch, on the ranks of a block."""
+        self._places[batch_id] = _Place(jobs, block, set(block.ranks))
+        await self._call("begin", block.ranks, limit, batch_id, jobs, block)
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
         """Queue a command of denoising steps behind those already sent; await the result for its end."""
-        return asyncio.ensure_future(self._steps(limit, batch_id, first, count))
+        return asyncio.ensure_future(self._steps(batch_id, first, count, limit))
+
+    async def move(self, batch_id: str, block: Block, limit: float) -> None:
+        """Have the ranks of another block go on; those that join begin the batch first."""
+        place = self._places[batch_id]
+        old, joining = place.block, [rank for rank in block.ranks if rank not in place.block]
+        place.keepers |= set(joining)
+        if joining:
+            await self._call("begin", joining, limit, batch_id, place.jobs, old)
+        place.block = block
+        await self._call("move", sorted({*old.ranks, *block.ranks}), limit, batch_id, block)
+        place.keepers -= set(old.ranks) - set(block.ranks)
+
+    async def pause(self, batch_id: str, path: Path, limit: float) -> bool:
+        """Take a batch off its ranks; its state stays in their memory, and in a file that outlives the gang.
+
+        Returns whether the file could be written; a batch without cannot be resumed.
+        """
+        is_kept = await self._call("pause", self._places[batch_id].block.ranks, limit, batch_id, str(path))
+        return bool(is_kept)
+
+    async def resume(
+        self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, path: Path, next_step: int, limit: float
+    ) -> None:
+        """Go on with a paused batch, also one of a gang that died, on the ranks of a block."""
+        place = self._places.setdefault(batch_id, _Place(jobs, block, set()))
+        place.block = block
+        place.keepers |= set(block.ranks)
+        await self._call("resume", block.ranks, limit, batch_id, jobs, block, str(path), next_step)
 
     async def decode(self, batch_id: str, index: int, limit: float) -> None:
-        """Decode one clip of a batch to frames and sound, on all ranks; rank 0 begins to write its file."""
-        await self._all("decode", limit, batch_id, index)
+        """Decode one clip of a batch to frames and sound, by its block; the first rank begins to write its file."""
+        await self._call("decode", self._places[batch_id].block.ranks, limit, batch_id, index)
 
     async def mux(self, batch_id: str, index: int, name: str, limit: float) -> MuxReport:
         """Wait for a decoded clip's MP4 in the scratch directory; steps of another batch may run meanwhile."""
-        report = await self._all("mux", limit, batch_id, index, name)
+        first = self._places[batch_id].block.first
+        report = await self._call("mux", [first], limit, batch_id, index, name)
         if not isinstance(report, MuxReport):
-            raise GangDied(f"rank 0 wrote no clip {name}")
+            raise GangDied(f"rank {first} wrote no clip {name}").at([first])
         return report
 
     async def end(self, batch_id: str, limit: float) -> None:
         """Forget a batch in whatever state it is."""
-        await self._all("end", limit, batch_id)
+        place = self._places.pop(batch_id, None)
+        if place is not None:
+            await self._call("end", sorted(place.keepers), limit, batch_id)
 
     def close(self) -> None:
         """Kill every rank."""
@@ -146,40 +205,60 @@ class Gang:
             watcher.cancel()
         _kill(self._ranks)
 
-    async def _steps(self, limit: float, *args: Any) -> StepReport:
-        report: StepReport = await self._all("steps", limit, *args)
+    async def _steps(self, batch_id: str, first: int, count: int, limit: float) -> StepReport:
+        ranks = self._places[batch_id].block.ranks
+        report: StepReport = await self._call("steps", ranks, limit, batch_id, first, count)
         self.cold_shapes += report.cold_shapes
         return report
 
-    async def _all(self, method: str, limit: float, *args: Any) -> Any:
-        """Call all ranks; the first failure, or `limit` seconds without an end, kills the gang.
+    async def _call(self, method: str, ranks: Sequence[int], limit: float, *args: Any) -> Any:
+        """Call some ranks; the first failure, or `limit` seconds without an end, kills the gang.
 
         Raises:
             RequestError: the request itself is at fault (a picture that cannot be read); the gang lives on.
+            ConfigError: the block does not fit the batch; the gang lives on.
             DiskFull: the scratch disk is full; the gang lives on.
             GangDied, PhaseTimeout: the gang is dead.
         """
         if self.fault is not None:
-            raise GangDied(str(self.fault))
-        calls = [getattr(rank, method).remote(*args) for rank in self._ranks]
-        try:
-            async with asyncio.timeout(limit):
-                return (await asyncio.gather(*calls))[0]
-        except (RequestError, DiskFull) as error:
-            raise getattr(error, "cause", error) from None  # Ray wraps it; the client wants the original
-        except TimeoutError:
-            self._die(PhaseTimeout(f"{method} did not end within {limit:.0f} s"))
-        except (RayActorError, RayTaskError) as error:
-            self._die(GangDied(f"{method} failed on a rank: {_first_line(error)}"))
+            raise self.fault
+        calls = {
+            asyncio.ensure_future(_answer(getattr(self._ranks[rank], method).remote(*args))): rank for rank in ranks
+        }
+        done, pending = await asyncio.wait(calls, timeout=limit, return_when=asyncio.FIRST_EXCEPTION)
+        for call in pending:
+            call.cancel()
+        failed = [call for call in calls if call in done and call.exception() is not None]
+        if not pending and not failed:
+            return next(iter(calls)).result()
+        for call in failed:
+            error = call.exception()
+            if isinstance(error, (RequestError, ConfigError, DiskFull)):
+                raise getattr(error, "cause", error) from None  # Ray wraps it; the client wants the original
+        if failed:
+            await self._die_of(method, failed[0].exception(), calls[failed[0]])
+        else:
+            self._die(PhaseTimeout(f"{method} did not end within {limit:.0f} s").at(calls[call] for call in pending))
         raise self.fault or GangDied(method)
+
+    async def _die_of(self, method: str, error: BaseException | None, rank: int) -> None:
+        """A rank said why it failed. Where its peer was killed, that is a broken exchange, and the peer is to blame:
+        the news of its death is waited for."""
+        if isinstance(error, RayTaskError):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await asyncio.gather(*(asyncio.shield(watcher) for watcher in self._watchers))
+        elif not isinstance(error, RayActorError):
+            raise error or GangDied(method)
+        self._die(GangDied(f"{method} failed on rank {rank}: {_first_line(error)}").at([rank]))
 
     async def _watch(self, rank: Any, number: int) -> None:
         try:
             await rank.watch.remote()
         except RayActorError as error:
-            self._die(GangDied(f"rank {number} died: {_first_line(error)}"))
+            self._die(GangDied(f"rank {number} died: {_first_line(error)}").at([number]))
 
-    def _die(self, fault: Exception) -> None:
+    def _die(self, fault: EngineFault) -> None:
         if self.fault is None:
             self.fault = fault
             logger.error("gang died: %s", fault)
@@ -239,6 +318,10 @@ def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
             get_current_placement_group(), placement_group_bundle_index=1 + rank
         ),
     ).remote(worker)
+
+
+async def _answer(reference: Any) -> Any:
+    return await reference
 
 
 def _kill(ranks: Sequence[Any]) -> None:

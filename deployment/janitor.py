@@ -13,6 +13,7 @@ from hhray.errors import StoreUnavailable
 from hhray.settings import StoreSettings
 from hhray.tasks import Task, TaskState
 
+PAUSED_SECONDS = 86400.0  # what a paused clip has computed waits as long as its task lives
 logger = logging.getLogger("ray.serve")
 
 
@@ -72,10 +73,11 @@ class Janitor:
 
 def sweep_scratch(folder: Path, older_than_seconds: float) -> int:
     """Remove files that a dead engine left in its scratch folder; how many. Clips that wait for a store are younger."""
-    count, oldest = 0, time.time() - older_than_seconds
+    count, now = 0, time.time()
     for path in folder.glob("*"):
+        limit = PAUSED_SECONDS if path.suffix == ".paused" else older_than_seconds
         try:
-            if path.is_file() and path.stat().st_mtime <= oldest:
+            if path.is_file() and path.stat().st_mtime <= now - limit:
                 path.unlink()
                 count += 1
         except FileNotFoundError:

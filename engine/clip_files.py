@@ -1,4 +1,5 @@
-"""Rank 0's files: each is written in a thread while its clip is decoded, and on while the next one is denoised.
+"""A rank's files, those of blocks it is the first of: each is written in a thread while its clip is decoded, and on
+while the next one is denoised.
 
 Frames wait in the memory they were decoded into, those of one batch at most. Files have a name of their own until they
 are complete.
@@ -52,9 +53,9 @@ class ClipFiles:
         self._writing: dict[tuple[str, int], _Writing] = {}
 
     def begin(self, batch_id: str, index: int, decoding: ClipDecoding) -> None:
-        """Write a clip of rank 0 as it is decoded; waits until those of other batches are written."""
+        """Write a clip as the first rank of its block decodes it; waits until those of other batches are written."""
         if decoding.frames is None:
-            raise EngineFault("only rank 0 writes clips; this is a fault of the caller")
+            raise EngineFault("only the first rank of a block writes clips; this is a fault of the caller")
         self._discard([(batch_id, index)])
         with self._lock:
             others = [one.encoder for (batch, _), one in self._writing.items() if batch != batch_id]

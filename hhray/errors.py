@@ -30,7 +30,8 @@ HhrayError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 
 class HhrayError(Exception):
@@ -163,9 +164,18 @@ class LeaseLost(ServiceError):
 
 
 class EngineFault(ServiceError):
-    """A gang failed while it ran a clip; the task is requeued or, after too many faults, FAILED."""
+    """A gang failed while it ran a clip; the task is requeued or, after too many faults, FAILED.
+
+    `ranks` are those in which it failed, as far as that is known; empty: unknown.
+    """
 
     retryable = True
+    ranks: frozenset[int] = frozenset()
+
+    def at(self, ranks: Iterable[int]) -> Self:
+        """The same fault, in these ranks."""
+        self.ranks = frozenset(ranks)
+        return self
 
 
 class GangDied(EngineFault):

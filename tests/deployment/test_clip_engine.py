@@ -12,9 +12,10 @@ import pytest
 from deployment.app import engine_options
 from deployment.clip_engine import ClipEngine
 from deployment.gang import Gang
-from deployment.scheduling import Assignment
+from deployment.scheduler.values import GangPlan, GangState, Start
 from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, MuxReport, StepReport
+from hhray.blocks import Block
 from hhray.errors import GangDied
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
@@ -42,7 +43,7 @@ class FakeGang:
         self.calls.append(f"{what} {number}")
         return number
 
-    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
+    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
         self._note("begin", batch_id)
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
@@ -99,11 +100,13 @@ class Bench:
             self.gangs.append(FakeGang(home))
             return self.gangs[-1]
 
-        async def assign(_engine: ClipEngine, _ticket: str) -> Assignment | None:
-            return Assignment((waiting.pop(0),), "bucket", 2) if waiting else None
+        async def plan(_engine: ClipEngine, _ticket: str | None, state: GangState) -> GangPlan:
+            is_free = waiting and state.tickets and not state.batches
+            starts = (Start((waiting.pop(0),), "bucket", Block(0, 2)),) if is_free else ()
+            return GangPlan(starts, waiting=len(waiting))
 
         monkeypatch.setattr(Gang, "start", start)
-        monkeypatch.setattr(ClipEngine, "_ask_router", assign)
+        monkeypatch.setattr(ClipEngine, "_ask_router", plan)
         self.settings = settings
 
     async def engine(self) -> Engine:
@@ -172,7 +175,7 @@ def test_a_file_that_is_lost_costs_its_clip_an_attempt_and_the_gang_is_replaced(
     assert (found.state, found.faults) == (TaskState.PENDING, 1)
 
 
-@pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 2), (2, 1, 2), (8, 1, 8), (1, 3, 1), (4, 2, 4)])
-def test_a_lone_engine_of_one_rank_takes_a_second_ticket(ranks: int, replicas: int, tickets: int) -> None:
+@pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 3), (2, 1, 4), (8, 1, 10), (1, 3, 3), (4, 2, 6)])
+def test_an_engine_takes_a_ticket_for_each_rank_and_two_that_wait(ranks: int, replicas: int, tickets: int) -> None:
     settings = load_settings(overrides={"engine": {"preset": "pico", "ranks": ranks, "replicas": replicas}})
     assert engine_options(settings)["max_ongoing_requests"] == tickets

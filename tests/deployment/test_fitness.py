@@ -69,7 +69,7 @@ def test_a_rank_that_fails_again_is_reported_and_its_engine_leaves_work_to_other
     engine = fitness(tmp_path, clock, min_free_bytes=0)
     for _ in range(2):
         assert engine.state("busy") == "busy"
-        engine.gang_failed(1, GangDied("rank 1 died"))
+        engine.gang_failed(GangDied("rank 1 died").at([1]))
     assert engine.state("busy") == "quarantined"
     assert engine.state("starting") == "starting"
     (suspect,) = engine.report()["suspects"]

@@ -21,6 +21,7 @@ from deployment.lease_keeper import LeaseKeeper
 from deployment.store.base import Claim
 from engine.messages import ClipJob, MuxReport, StepReport
 from fault_stores import open_fault_store
+from hhray.blocks import Block
 from hhray.errors import ArtifactsUnavailable, StoreUnavailable
 from hhray.geometry import Ratio, Resolution
 from hhray.model_size import preset
@@ -41,7 +42,7 @@ class FakeGang:
         self.fault: Exception | None = None
         self._scratch, self._crash, self._seconds, self._num_bytes = scratch, crash, step_seconds, num_bytes
 
-    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
+    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
         self._crash.reach("after begin")
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
@@ -69,6 +70,19 @@ class FakeGang:
         pass
 
 
+class FakeSeat:
+    """A seat that is never asked to move."""
+
+    is_asked = False
+    block = Block(0, 1)
+
+    def __init__(self, gang: FakeGang) -> None:
+        self.gang = gang
+
+    def going_on(self, units_done: int, seconds: float) -> None:
+        pass
+
+
 def engine(
     settings: Values,
     name: str,
@@ -92,7 +106,7 @@ def engine(
     gang = FakeGang(values.scratch_dir, crashing, step_seconds, num_bytes)
     cost = values.cost_model(ServedModel(preset("pico")))
     parts = {
-        "gang": gang,
+        "seat": FakeSeat(gang),
         "store": store,
         "artifacts": Hooked(artifacts, crashing, "put_file delete_other_attempts"),
         "keeper": Hooked(keeper, crashing, "drop"),
