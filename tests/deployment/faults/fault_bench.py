@@ -71,7 +71,12 @@ class FaultBench:
 
     def wait_all(self, seconds: float) -> None:
         """Until every acknowledged task has ended."""
-        wait_until(lambda: self.store.depth().queued + self.store.depth().running == 0, seconds, "all tasks to end")
+
+        def ended() -> bool:
+            depth = self.store.depth()  # one look: a task may move from one number to the other
+            return depth.queued + depth.running == 0
+
+        wait_until(ended, seconds, "all tasks to end")
 
     def settle(self) -> None:
         """Let the grace pass, then collect as janitor and engine do."""
