@@ -72,7 +72,7 @@ class UncommittedDatabase:
 
 def hooked_store(store: Any, crash: Crash, verbs: str) -> Any:
     """A store with instants before, inside and after each of these verbs."""
-    running: list[str] = []
+    running = threading.local()  # a keeper renews beside the verb that is to be caught
 
     class Verbs(Hooked):
         def __getattr__(self, name: str) -> Any:
@@ -81,15 +81,15 @@ def hooked_store(store: Any, crash: Crash, verbs: str) -> Any:
                 return value
 
             def call(*args: Any, **named: Any) -> Any:
-                running.append(name)
+                running.verb = name
                 try:
                     return value(*args, **named)
                 finally:
-                    running.remove(name)
+                    running.verb = ""
 
             return call
 
-    store._database = UncommittedDatabase(store._database, crash, lambda: running[-1] if running else "")
+    store._database = UncommittedDatabase(store._database, crash, lambda: getattr(running, "verb", ""))
     return Verbs(store, crash, verbs)
 
 

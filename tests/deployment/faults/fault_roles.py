@@ -38,12 +38,15 @@ Values = dict[str, Any]
 class FakeGang:
     """Gang's calls without ranks. Files hold random bytes: no two attempts write the same."""
 
-    def __init__(self, scratch: Path, crash: Crash, step_seconds: float, num_bytes: int) -> None:
+    def __init__(self, scratch: Path, crash: Crash, step_seconds: float, num_bytes: int, gate: str = "") -> None:
         self.fault: Exception | None = None
+        self._gate = gate
         self._scratch, self._crash, self._seconds, self._num_bytes = scratch, crash, step_seconds, num_bytes
 
     async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
         self._crash.reach("after begin")
+        while self._gate and not Path(self._gate).exists():
+            await asyncio.sleep(0.01)
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
         return asyncio.ensure_future(self._steps(first, count))
@@ -93,8 +96,10 @@ def engine(
     num_bytes: int = 2000,
     by: str = "SIGKILL",
     busy_seconds: float = 0.0,
+    gate: str = "",
 ) -> None:
-    """An engine: claims the oldest tasks, two of a shape at a time - first `tasks`, and if it has a crash no others."""
+    """An engine: claims the oldest tasks, two of a shape at a time - first `tasks`, and if it has a crash no others.
+    No step is made before the file `gate` is there, if one is named."""
     logging.disable(logging.ERROR)
     values, crashing = load_settings(overrides=settings), Crash(crash, note, by)
     sweep_scratch(values.scratch_dir, values.store.orphan_grace_seconds)
@@ -103,7 +108,7 @@ def engine(
     artifacts.crash = crashing
     lease = values.store.lease_seconds
     keeper = LeaseKeeper(store, name, lease, values.router.heartbeat_seconds, lambda: EngineRecord(name, 1, "", "busy"))
-    gang = FakeGang(values.scratch_dir, crashing, step_seconds, num_bytes)
+    gang = FakeGang(values.scratch_dir, crashing, step_seconds, num_bytes, gate)
     cost = values.cost_model(ServedModel(preset("pico")))
     parts = {
         "seat": FakeSeat(gang),

@@ -16,16 +16,18 @@ from postgres_server import PostgresServer
 BUSY_SECONDS = 0.2
 
 
-def run(bench: FaultBench, server: PostgresServer | None, seconds: float, step_seconds: float) -> dict[str, Any]:
+def run(bench: FaultBench, server: PostgresServer | None, seconds: float) -> dict[str, Any]:
     """Take the store away while three clips run, and kill the engine of the third meanwhile."""
     ids = bench.submit("kept", "kept too", "killed")
     bench.start("janitor", busy_seconds=BUSY_SECONDS)
-    options = {"step_seconds": step_seconds, "busy_seconds": BUSY_SECONDS}
+    gate = bench.home / "gate"  # clips run, and their steps are made while the store is away
+    options = {"busy_seconds": BUSY_SECONDS, "gate": str(gate)}
     engines = [bench.start("engine", tasks=[task_id], **options) for task_id in ids]
     wait_until(lambda: bench.store.depth().running == 3, 30, "three clips to run")
     with outage(bench.settings, server):
         began = time.monotonic()
         bench.server.kill(engines[2])
+        gate.touch()
         time.sleep(seconds)
         finished = list(bench.settings.artifact_dir.glob("clips/*/*.mp4"))
         assert len(finished) == 2, "both clips were finished and stored while nobody could record it"
@@ -57,7 +59,7 @@ def server(request: pytest.FixtureRequest, database: str) -> PostgresServer | No
 def test_clips_outlive_the_store_and_its_leases(
     make_bench: Callable[..., FaultBench], database: str, server: PostgresServer | None
 ) -> None:
-    run(make_bench(database, lease_seconds=0.8), server, seconds=2.4, step_seconds=0.05)
+    run(make_bench(database, lease_seconds=0.8), server, seconds=2.4)
 
 
 @pytest.mark.proof
@@ -67,5 +69,5 @@ def test_a_store_that_is_away_for_a_minute(
     server: PostgresServer | None,
     keep_proof: Callable[[str, dict[str, Any]], None],
 ) -> None:
-    result = run(make_bench(database, lease_seconds=20.0), server, seconds=60.0, step_seconds=1.0)
+    result = run(make_bench(database, lease_seconds=20.0), server, seconds=60.0)
     keep_proof(f"store_outage_{database}", {"store": database, "lease_seconds": 20.0, **result})

@@ -128,6 +128,6 @@ def test_random_kills_lose_nothing_and_publish_nothing_twice(
 def test_a_thousand_random_kills(
     make_bench: Callable[..., FaultBench], database: str, keep_proof: Callable[[str, dict[str, Any]], None]
 ) -> None:
-    result = run(make_bench(database), seed=2026, kills=1000, tasks=1000, mean_seconds=0.06)
+    result = run(make_bench(database), seed=2026, kills=1000, tasks=2000, mean_seconds=0.05)
     assert sum(result["kills"].values()) == 1000
     keep_proof(f"random_kills_{database}", {"store": database, **result})
