@@ -173,9 +173,8 @@ class DirectoryArtifacts:
         return found
 
     def delete_file(self, task_id: str, file: StoredFile) -> None:
-        if file not in self.files(task_id):  # nothing but a file of that task: no way out of its folder
-            return
-        (self._root / file.kind / task_id / file.name).unlink(missing_ok=True)
+        if file in self.files(task_id):  # nothing but a file of that task: no way out of its folder
+            (self._root / file.kind / task_id / file.name).unlink(missing_ok=True)
 
     def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
         expires = str(int(now + ttl_seconds))

@@ -77,7 +77,7 @@ class ClipEngine:
         """
         if self._keeper.draining or self._broken is not None:
             return "refused"
-        if not await asyncio.to_thread(self._fitness.may_work, self._store):
+        if not await self._is_fit():
             return "refused"
         # Shielded: a caller that goes away (a dead router) must not take the clip with it.
         return await asyncio.shield(asyncio.ensure_future(self._boundaries.redeem(ticket)))
@@ -162,9 +162,16 @@ class ClipEngine:
 
     async def _be_ready(self) -> None:
         """Called before each plan: the gang lives, and takes new work."""
-        if self._keeper.draining:
+        if self._keeper.draining or not await self._is_fit():
             self._boundaries.refuse()
         await self._ensure_gang()
+
+    async def _is_fit(self) -> bool:
+        """Whether its disks and GPUs are fit for another clip. A store that is away says nothing about that."""
+        try:
+            return await asyncio.to_thread(self._fitness.may_work, self._store)
+        except StoreUnavailable:
+            return True
 
     def _living_gang(self) -> Gang:
         if self._gang is None:

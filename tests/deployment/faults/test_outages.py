@@ -59,7 +59,7 @@ def server(request: pytest.FixtureRequest, database: str) -> PostgresServer | No
 def test_clips_outlive_the_store_and_its_leases(
     make_bench: Callable[..., FaultBench], database: str, server: PostgresServer | None
 ) -> None:
-    run(make_bench(database, lease_seconds=0.8), server, seconds=2.4)
+    run(make_bench(database, lease_seconds=0.6), server, seconds=1.8)
 
 
 @pytest.mark.proof

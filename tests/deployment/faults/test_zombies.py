@@ -16,7 +16,7 @@ POINTS = ["after begin", "between steps", "after decode", "file written", "half 
 LEASE_SECONDS = 0.5
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.proof)])
 def bench(request: pytest.FixtureRequest, make_bench: Callable[..., FaultBench]) -> FaultBench:
     # Nobody but the zombie itself collects its file.
     return make_bench(request.param, lease_seconds=LEASE_SECONDS, orphan_grace_seconds=3600.0)
