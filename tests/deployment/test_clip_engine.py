@@ -175,6 +175,29 @@ def test_a_file_that_is_lost_costs_its_clip_an_attempt_and_the_gang_is_replaced(
     assert (found.state, found.faults) == (TaskState.PENDING, 1)
 
 
+def test_an_engine_whose_clip_found_no_place_requeues_it_without_blame_and_takes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[Task], task_store: SqliteStore
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, tasks)
+    engine_settings = bench.settings.engine.model_copy(update={"artifact_patience_seconds": 0.1})
+    bench.settings = bench.settings.model_copy(update={"engine": engine_settings})
+    (tmp_path / "artifacts").write_text("no directory")
+
+    async def scenario() -> list[str]:
+        engine = await bench.engine()
+        outcomes = [await engine.run_next("one"), await engine.run_next("two")]
+        await engine.stop()
+        return outcomes
+
+    assert asyncio.run(scenario()) == ["done", "refused"]
+    assert len(bench.gangs) == 1, "the gang is not to blame either"
+    first, second = (task_store.get(task.task_id) for task in tasks)
+    assert first is not None
+    assert second is not None
+    assert (first.state, first.attempt, first.faults) == (TaskState.PENDING, 1, 0)
+    assert (second.state, second.attempt) == (TaskState.PENDING, 0)
+
+
 @pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 3), (2, 1, 4), (8, 1, 10), (1, 3, 3), (4, 2, 6)])
 def test_an_engine_takes_a_ticket_for_each_rank_and_two_that_wait(ranks: int, replicas: int, tickets: int) -> None:
     settings = load_settings(overrides={"engine": {"preset": "pico", "ranks": ranks, "replicas": replicas}})

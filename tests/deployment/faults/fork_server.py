@@ -5,6 +5,7 @@ Run as a script it reads one JSON order a line, forks, lets the child play its r
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -15,6 +16,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class ForkServer:
@@ -75,6 +78,7 @@ def is_alive(pid: int) -> bool:
 
 def _play(order: dict[str, Any], log: str) -> None:
     """In the child: never returns."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a test that is killed leaves nothing running
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 2)
     try:
