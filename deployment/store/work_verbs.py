@@ -97,7 +97,8 @@ class RouterVerbs:
         A PENDING task past its expiry ends FAILED and goes with a later call. Engines unheard of for a day go too.
         """
         with self._database.write() as transaction:
-            removed = [row["task_id"] for row in transaction.all("drop_expired", limit=_MOST_AT_ONCE)]
+            # sorted, because no database promises the order of RETURNING
+            removed = sorted(row["task_id"] for row in transaction.all("drop_expired", limit=_MOST_AT_ONCE))
             waiting = [row["task_id"] for row in transaction.all("expired_pending", limit=_MOST_AT_ONCE)]
             for task in find_tasks(transaction, waiting):
                 end_task(transaction, task, Ending(TaskState.FAILED, PhaseTimeout.code, _TOO_OLD))

@@ -48,10 +48,14 @@ class MemoryTransaction:
 
 
 class SharedTables:
-    """Tables that several stores of this process may share, and the lock they take turns with."""
+    """Tables that several stores of this process may share, and the lock they take turns with.
+
+    When the last of them is closed, the tables are empty again.
+    """
 
     def __init__(self) -> None:
         self.tables = Tables()
+        self.users = 0
         self.turn = threading.Condition()
 
 
@@ -62,6 +66,8 @@ class MemoryDatabase:
         self._shared = shared
         self._clock = clock
         self._closed = False
+        with shared.turn:
+            shared.users += 1
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[MemoryTransaction]:  # noqa: ARG002 - there is no disk
@@ -87,14 +93,20 @@ class MemoryDatabase:
         with self._shared.turn:
             if self._closed:
                 raise StoreUnavailable("the task store is closed: the server is stopping")
-            tables = self._shared.tables
-            self._shared.turn.wait_for(lambda: self._closed or tables.number("sequence") > after_sequence, timeout)
-            return tables.number("sequence")
+            self._shared.turn.wait_for(lambda: self._closed or self._last_sequence() > after_sequence, timeout)
+            return self._last_sequence()
+
+    def _last_sequence(self) -> int:
+        return self._shared.tables.number("sequence")
 
     def close(self) -> None:
         """Later calls raise StoreUnavailable; other stores on the same tables go on."""
         with self._shared.turn:
-            self._closed = True
+            if not self._closed:
+                self._closed = True
+                self._shared.users -= 1
+                if not self._shared.users:
+                    self._shared.tables = Tables()
             self._shared.turn.notify_all()
 
 

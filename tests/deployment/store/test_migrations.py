@@ -10,7 +10,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from deployment.store import open_store, ready_store
+from deployment.store import migrate_store, open_store, ready_store
 from deployment.store.migrations import SCHEMA_VERSION, Migrated, migrations
 from deployment.store.postgres import PostgresStore
 from deployment.store.postgres.schema import migrate_database
@@ -130,6 +130,19 @@ def test_a_server_on_one_machine_migrates_its_file_when_it_starts(old_file):
     ready_store(settings)
     with closing(open_store(settings)) as store:
         check_old_tasks(store)
+
+
+def test_a_store_in_memory_is_for_one_process_only():
+    settings = load_settings(overrides={"store": {"url": "memory:x"}})
+    with closing(open_store(settings)) as first, closing(open_store(settings)) as second:
+        first.create(NewTask("alice", REQUEST, "r", 1.0, True, "t", 1000.0))
+        assert [task.task_id for task in second.queued()] == ["t"]
+    with closing(open_store(settings)) as later:
+        assert later.queued() == []
+    with pytest.raises(ConfigError, match="several processes"):
+        ready_store(settings)
+    with pytest.raises(ConfigError, match="in memory"):
+        migrate_store(settings)
 
 
 def test_the_verb_tells_what_it_did(old_file, tmp_path, capsys, monkeypatch):

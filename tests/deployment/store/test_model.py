@@ -250,7 +250,7 @@ def test_random_histories_match_a_plain_model(database, empty_store):
     run_state_machine_as_test(
         lambda: Histories(empty_store(database)),
         settings=settings(
-            max_examples=5 if database == "postgres" else 50,  # its verbs take some ten times longer
+            max_examples={"sqlite": 50, "postgres": 5, "memory": 15}[database],
             stateful_step_count=50,
             deadline=None,
             database=None,

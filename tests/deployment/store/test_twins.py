@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -26,10 +26,10 @@ from hhray.request import ClipRequest, Mode
 from hhray.tasks import Artifact, EngineRecord, NewTask, Priority, Progress
 
 MAX_FAULTS = 3
-NUM_TASKS = 12
+NUM_TASKS = 7
 IDS = st.integers(0, NUM_TASKS - 1).map(lambda number: f"t{number}")
 OWNERS = st.sampled_from(["a", "b"])
-LEASES = st.sampled_from([0.0, 5.0, 20.0])
+LEASES = st.sampled_from([0.0, 5.0, 5.0, 20.0])
 CLUSTERED = EngineRecord("engine", 2, "pico", "ready", detail={"node": "n\x00'1"})
 
 
@@ -56,8 +56,8 @@ class Twins(RuleBasedStateMachine):
         return answer
 
     @initialize()
-    def start_with_three_tasks(self):
-        for ready in (True, True, False):
+    def start_with_four_tasks(self):
+        for ready in (True, True, True, False):
             self.create(ready, None, 3, Priority.STANDARD, 0.0, reserved=False, deterministic=False)
 
     @rule(
@@ -83,7 +83,7 @@ class Twins(RuleBasedStateMachine):
         new = replace(new, deadline_seconds=deadline, priority=priority, reserved=reserved)
         self.num_tasks += self.same("create", new).task_id == new.task_id
 
-    @rule(seconds=st.sampled_from([0.001, 1.0, 4.999, 30.0]))
+    @rule(seconds=st.sampled_from([0.001, 4.999, 5.0, 30.0]))
     def time_passes(self, seconds):
         self.clock[0] = round(self.clock[0] + seconds, 3)
 
@@ -113,6 +113,17 @@ class Twins(RuleBasedStateMachine):
     def renew(self, owner, lease, task_ids):
         reports = {task_id: Progress(number / 4, "denoise") for number, task_id in enumerate(sorted(task_ids))}
         self.same("renew", owner, lease, reports)
+
+    @rule(claim=claims, owner=OWNERS, lease=LEASES)
+    def renew_what_was_claimed(self, claim, owner, lease):
+        self.same("renew", owner, lease, {claim.task.task_id: Progress(0.25, "text")})
+
+    @rule(claim=claims, seconds=st.sampled_from([0.0, 5.0, 5.001]))
+    def reap_one(self, claim, seconds):
+        """A lease that runs out in this moment, or a little earlier."""
+        self.same("renew", claim.owner, 5.0, {claim.task.task_id: Progress(0.75, "decode")})
+        self.time_passes(seconds)
+        self.same("reap", MAX_FAULTS)
 
     @rule(claim=claims, fault=st.sampled_from(["", "rank 1 died"]))
     def release(self, claim, fault):
@@ -181,18 +192,19 @@ def run_histories(empty_store, examples, steps):
             deadline=None,
             database=None,
             derandomize=True,
+            phases=[Phase.generate],  # a history that differs is told as it is: to make it short takes minutes
             suppress_health_check=list(HealthCheck),
         ),
     )
 
 
 def test_random_histories_are_the_same_on_all_databases(empty_store):
-    run_histories(empty_store, examples=6, steps=30)
+    run_histories(empty_store, examples=8, steps=30)
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 def test_many_random_histories_are_the_same_on_all_databases(empty_store, keep_proof):
     start = time.monotonic()
-    run_histories(empty_store, examples=100, steps=50)
-    keep_proof("task_store_twins", {"histories": 100, "steps": 50, "seconds": round(time.monotonic() - start, 1)})
+    run_histories(empty_store, examples=40, steps=50)
+    keep_proof("task_store_twins", {"histories": 40, "steps": 50, "seconds": round(time.monotonic() - start, 1)})
