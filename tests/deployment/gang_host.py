@@ -77,11 +77,13 @@ class Squeeze(Keeping):
                 self.has_third, because = True, "demoted"
                 blocks[batch.batch_id], starts = Block(0, 1), (Start((self.third,), "b", Block(1, 1)),)
             elif self.has_third and self.third in batches:  # its rank comes back when the third has ended
-                blocks[batch.batch_id] = None if batch.units_done >= NUM_STEPS - 2 else batch.block
+                blocks[batch.batch_id] = None if batch.units_done >= NUM_STEPS - 4 else batch.block
+            elif self.has_third and batch.units_done < NUM_STEPS and batch.block != LEFT:
+                because = "promoted" if batch.block else "resumed"
+                blocks[batch.batch_id] = LEFT if batch.block else Block(0, 1)
             else:
                 blocks[batch.batch_id] = self.at_end(batch, LEFT)
-                because = "promoted" if blocks[batch.batch_id] == LEFT != batch.block else ""
-        waiting = 1 if batches or starts else 0
+        waiting = 9 if batches or starts else 0  # a ticket is kept, so that every boundary asks
         return GangPlan(starts, blocks, {batch.batch_id: because} if batch and because else {}, waiting)
 
 
@@ -101,7 +103,7 @@ class Packing(Keeping):
         shown = tuple(one for one in state.batches if one.batch_id not in unkept)
         plan = scheduler.plan(replace(state, batches=shown, tickets=() if unkept else state.tickets), 0.0)
         blocks = {**plan.blocks, **{one.batch_id: None for one in shown if self.is_at_end(one)}}
-        return replace(plan, blocks=blocks, waiting=len(scheduler) or int(bool(state.batches or plan.starts)))
+        return replace(plan, blocks=blocks, waiting=9 if state.batches or plan.starts else 0)
 
 
 class Killing:

@@ -144,7 +144,8 @@ def test_a_third_clip_takes_a_rank_of_the_first_which_gets_it_back(
     ids = [bench.add(1, duration=5), bench.add(2, Ratio.R16_9), bench.add(3)]
     bench.run(Squeeze(bench.scratch, bench.kept, (ids[0], ids[1], ids[2])), 4)
     assert_as_alone(bench, ids, alone)
-    assert bench.detail()["preemptions"] == {"demoted": 1, "promoted": 1}
+    reasons = bench.detail()["preemptions"]
+    assert (reasons["demoted"], reasons["promoted"]) == (1, 1), reasons
 
 
 def test_eight_clips_of_two_shapes_run_as_packed_batches_of_one_shape_each(
