@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gang_host
 import pytest
 import ray
 import torch
+from gang_host import EngineHost, Killing, Packing, Squeeze
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from safetensors.torch import load_file
@@ -20,15 +21,9 @@ from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, WorkerConfig
 from engine.worker import RankWorker
 from hhray.geometry import Ratio, Resolution
-from hhray.model_size import preset
 from hhray.prompting import model_text
 from hhray.request import ClipRequest, Mode
-from hhray.served_model import ServedModel
 from hhray.tasks import NewTask, Task, TaskState
-
-sys.path.insert(0, str(Path(__file__).parent))
-import gang_host
-from gang_host import EngineHost, Killing, Packing, Squeeze
 
 RANKS, PATIENCE = 4, 150
 
@@ -82,7 +77,7 @@ class Bench:
 
     def latents(self) -> dict[str, torch.Tensor]:
         """Those kept at the last boundary, by task."""
-        found = {}
+        found: dict[str, torch.Tensor] = {}
         for path in self.kept.iterdir():
             names = path.stem.split("+")
             found |= dict(zip(names, load_file(path)["body"].chunk(len(names)), strict=True))
@@ -108,9 +103,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Task], torch.Tensor]:
     """The latents of a task's clip when one rank makes it by itself."""
-    worker = RankWorker(
-        WorkerConfig(0, 1, ServedModel(preset("pico")), "cpu", 1, str(tmp_path_factory.mktemp("alone")))
-    )
+    worker = RankWorker(WorkerConfig(0, 1, gang_host.SERVED, "cpu", 1, str(tmp_path_factory.mktemp("alone"))))
     worker.join("", 0, 1)
     worker.load()
 
@@ -148,8 +141,9 @@ def test_a_third_clip_takes_a_rank_of_the_first_which_gets_it_back(
     assert (reasons["demoted"], reasons["promoted"]) == (1, 1), reasons
 
 
+@pytest.mark.proof
 def test_eight_clips_of_two_shapes_run_as_packed_batches_of_one_shape_each(
-    bench: Bench, alone: Callable[[Task], torch.Tensor]
+    bench: Bench, alone: Callable[[Task], torch.Tensor], keep_proof: Callable[[str, dict[str, Any]], None]
 ) -> None:
     rates = {}
     for most in (1, 4):
@@ -163,7 +157,9 @@ def test_eight_clips_of_two_shapes_run_as_packed_batches_of_one_shape_each(
         if most == 4:
             assert_as_alone(bench, ids, alone)
         bench.latents()
-    print(f"clips/h: {rates[4]:.0f} in batches of 4, {rates[1]:.0f} one by one: {rates[4] / rates[1]:.2f} times")
+    rounded = {f"clips_per_hour_in_batches_of_{most}": round(rate) for most, rate in rates.items()}
+    print(rounded)
+    keep_proof("gang_blocks_batching", {"preset": "pico", "ranks": RANKS, "clips": 8, "shapes": 2, **rounded})
 
 
 def test_a_lone_request_waits_for_no_company(bench: Bench) -> None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.settings import Settings, load_settings
 
+SERVED = ServedModel(preset("pico"), native_share=Fraction(5, 14))  # few tokens
 NUM_STEPS = 8
 LEFT, RIGHT, ALL = Block(0, 2), Block(2, 2), Block(0, 4)
 Planner = Callable[[GangState], GangPlan]
@@ -95,7 +97,7 @@ class Packing(Keeping):
         self.database, self.most = database, most
 
     def __call__(self, state: GangState) -> GangPlan:
-        scheduler = OldestFirst(BatchLimits(ServedModel(preset("pico")), self.most, 100_000))
+        scheduler = OldestFirst(BatchLimits(SERVED, self.most, 100_000))
         store = SqliteStore(self.database)
         scheduler.add(store.queued(0))
         store.close()
@@ -159,7 +161,7 @@ class EngineHost:
     async def start(self, overrides: dict[str, Any]) -> None:
         settings: Settings = load_settings(overrides=overrides)
         self.engine = HostedEngine.__new__(HostedEngine)
-        await self.engine.__init__(settings, ServedModel(preset("pico")))  # type: ignore[misc]
+        await self.engine.__init__(settings, SERVED)  # type: ignore[misc]
 
     async def run(self, planner: Planner, tickets: int) -> tuple[list[str], float]:
         """Outcomes of so many tickets, and seconds until all have ended."""
