@@ -35,6 +35,7 @@ class FakeGang:
         self.cold_shapes = 0
         self.report = LoadReport(0.0, 0, 0)
         self.before_mux: Callable[[int], Awaitable[None]] | None = None
+        self.before_report: Callable[[int], Awaitable[None]] | None = None
         self.stepping = [asyncio.Event() for _ in range(3)]
         self._batches: list[str] = []
 
@@ -52,7 +53,10 @@ class FakeGang:
         async def step() -> StepReport:
             if self.fault is not None:
                 raise self.fault
-            self.stepping[self._note("steps", batch_id)].set()
+            number = self._note("steps", batch_id)
+            self.stepping[number].set()
+            if self.before_report is not None:
+                await self.before_report(number)
             return StepReport(first, count, 0.01, 0, 0)
 
         return asyncio.ensure_future(step())
@@ -229,6 +233,13 @@ def test_only_the_block_with_the_failed_rank_is_blamed_and_a_paused_clip_goes_on
 
     async def scenario() -> dict[str, int]:
         engine = await bench.engine()
+        gang = bench.gangs[0]
+
+        async def wait_for_each_other(number: int) -> None:
+            if number:
+                await asyncio.gather(*(event.wait() for event in gang.stepping[1:]))
+
+        gang.before_report = wait_for_each_other
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(engine.run_next(str(number)) for number in range(4)))
         detail = engine._describe().detail["preemptions"]
@@ -245,6 +256,39 @@ def test_only_the_block_with_the_failed_rank_is_blamed_and_a_paused_clip_goes_on
     assert (right.state, right.faults) == (TaskState.PENDING, 1)
     assert [call for call in bench.gangs[1].calls if call.startswith("resume")] == ["resume on 0-3 after 2"]
     assert list((tmp_path / "scratch").iterdir()) == [], "the file of the pause is gone"
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_with_the_router_away_the_oldest_task_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[Task], task_store: SqliteStore, hangs: bool
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, [])
+    bench.settings = bench.settings.model_copy(
+        update={"router": bench.settings.router.model_copy(update={"assign_timeout_seconds": 0.1})}
+    )
+
+    async def away(_engine: ClipEngine, _ticket: str | None, _state: GangState) -> GangPlan:
+        if hangs:
+            await asyncio.sleep(PATIENCE)
+        raise ConnectionError
+
+    monkeypatch.setattr(ClipEngine, "_ask_router", away)
+
+    async def scenario() -> tuple[str, str]:
+        engine = await bench.engine()
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await engine.run_next("one"), await engine.run_next("two")
+            assert await engine.run_next("three") == "empty"
+        await engine.stop()
+        return outcomes
+
+    assert asyncio.run(scenario()) == ("done", "done")
+    ended = [task_store.get(task.task_id) for task in tasks]
+    assert [task.state for task in ended if task] == [TaskState.SUCCEEDED] * 2
+    oldest, younger = (task.ended_at for task in ended if task)
+    assert oldest is not None
+    assert younger is not None
+    assert oldest < younger
 
 
 @pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 3), (2, 1, 4), (8, 1, 10), (1, 3, 3), (4, 2, 6)])

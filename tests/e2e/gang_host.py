@@ -128,7 +128,7 @@ class Killing:
             starts = (Start((self.left,), "b", LEFT), Start((self.right,), "b", RIGHT))
             return GangPlan(starts, {first.batch_id: None}, {first.batch_id: "paused"}, waiting=9)
         if {self.left, self.right} <= batches.keys():
-            self.is_killed = all(batches[name].units_done >= 2 for name in (self.left, self.right))
+            self.is_killed = all(batches[name].units_done for name in (self.left, self.right))
         if self.is_killed:
             os.kill(self.pids[3], signal.SIGKILL)
         return GangPlan((), standing, waiting=9)

@@ -25,7 +25,9 @@ from hhray.prompting import model_text
 from hhray.request import ClipRequest, Mode
 from hhray.tasks import NewTask, Task, TaskState
 
+pytestmark = pytest.mark.proof  # five processes that import torch
 RANKS, PATIENCE = 4, 150
+KeepProof = Callable[[str, dict[str, Any]], None]
 
 
 class Bench:
@@ -119,33 +121,35 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Task], torch.Te
     return make
 
 
-def assert_as_alone(bench: Bench, ids: list[str], alone: Callable[[Task], torch.Tensor]) -> None:
-    """Every task ended in its first attempt, with the latents of its single run to 1e-5 and a file."""
-    latents = bench.latents()
+def compared(bench: Bench, ids: list[str], alone: Callable[[Task], torch.Tensor]) -> float:
+    """Every task ended in its first attempt, with a file and the latents of its single run; their largest difference,
+    relative to the largest latent."""
+    latents, differences = bench.latents(), []
     assert latents.keys() == set(ids)
     for task_id in ids:
         task = bench.task(task_id)
         assert (task.state, task.attempt, task.faults) == (TaskState.SUCCEEDED, 1, 0)
         expected = alone(task)
-        assert ((latents[task_id] - expected).abs().max() / expected.abs().max()).item() <= 1e-5
+        differences.append(((latents[task_id] - expected).abs().max() / expected.abs().max()).item())
     assert list(bench.scratch.glob("*.paused*")) == [], "the files of pauses are gone"
+    return max(differences)
 
 
 def test_a_third_clip_takes_a_rank_of_the_first_which_gets_it_back(
-    bench: Bench, alone: Callable[[Task], torch.Tensor]
+    bench: Bench, alone: Callable[[Task], torch.Tensor], keep_proof: KeepProof
 ) -> None:
     ids = [bench.add(1, duration=5), bench.add(2, Ratio.R16_9), bench.add(3)]
     bench.run(Squeeze(bench.scratch, bench.kept, (ids[0], ids[1], ids[2])), 4)
-    assert_as_alone(bench, ids, alone)
-    reasons = bench.detail()["preemptions"]
+    difference, reasons = compared(bench, ids, alone), bench.detail()["preemptions"]
+    assert difference <= 1e-5
     assert (reasons["demoted"], reasons["promoted"]) == (1, 1), reasons
+    keep_proof("gang_blocks_moved", {"preset": "pico", "ranks": RANKS, "difference": difference, "reasons": reasons})
 
 
-@pytest.mark.proof
 def test_eight_clips_of_two_shapes_run_as_packed_batches_of_one_shape_each(
-    bench: Bench, alone: Callable[[Task], torch.Tensor], keep_proof: Callable[[str, dict[str, Any]], None]
+    bench: Bench, alone: Callable[[Task], torch.Tensor], keep_proof: KeepProof
 ) -> None:
-    rates = {}
+    rates, difference = {}, 1.0
     for most in (1, 4):
         before = bench.detail()["batch_sizes"]
         ids = [bench.add(seed, ratio) for seed in range(10, 14) for ratio in (Ratio.R1_1, Ratio.R4_3)]
@@ -155,11 +159,14 @@ def test_eight_clips_of_two_shapes_run_as_packed_batches_of_one_shape_each(
         assert sizes == ({"1": 8} if most == 1 else {"4": 2})
         rates[most] = 3600 * len(ids) / seconds
         if most == 4:
-            assert_as_alone(bench, ids, alone)
+            difference = compared(bench, ids, alone)
         bench.latents()
+    assert difference <= 1e-5
     rounded = {f"clips_per_hour_in_batches_of_{most}": round(rate) for most, rate in rates.items()}
     print(rounded)
-    keep_proof("gang_blocks_batching", {"preset": "pico", "ranks": RANKS, "clips": 8, "shapes": 2, **rounded})
+    keep_proof(
+        "gang_blocks_batching", {"preset": "pico", "ranks": RANKS, "clips": 8, "difference": difference, **rounded}
+    )
 
 
 def test_a_lone_request_waits_for_no_company(bench: Bench) -> None:
@@ -171,9 +178,13 @@ def test_a_lone_request_waits_for_no_company(bench: Bench) -> None:
     assert ended.stages["queue_wait"] < 2, "claimed at once; a busy machine takes its time"
 
 
-def test_only_the_block_of_a_killed_rank_is_blamed_and_a_paused_clip_goes_on(bench: Bench) -> None:
-    paused, left, right = (bench.add(seed, duration=4) for seed in (30, 31, 32))
+def test_only_the_block_of_a_killed_rank_is_blamed_and_a_paused_clip_goes_on(
+    bench: Bench, keep_proof: KeepProof
+) -> None:
+    paused, left, right = (bench.add(seed, duration=duration) for seed, duration in ((30, 3), (31, 15), (32, 3)))
     bench.run(Killing([paused, left, right]), 6)
     found = {task_id: bench.task(task_id) for task_id in (paused, left, right)}
     assert {task.state for task in found.values()} == {TaskState.SUCCEEDED}
-    assert [(found[name].attempt, found[name].faults) for name in (paused, left, right)] == [(1, 0), (2, 0), (2, 1)]
+    counts = [(found[name].attempt, found[name].faults) for name in (paused, left, right)]
+    assert counts == [(1, 0), (2, 0), (2, 1)]
+    keep_proof("gang_blocks_killed", {"preset": "pico", "attempts and faults of paused, left, right": counts})
