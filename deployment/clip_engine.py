@@ -171,6 +171,7 @@ class ClipEngine:
                 return
             if self._gang is not None:
                 self._gang.close()
+                self._table.cool()
             try:
                 self._gang = await Gang.start(self._settings, self._served)
             except EngineFault as error:

@@ -89,6 +89,7 @@ class Task:
 
     `attempt` counts claims and is the fence; `faults` counts the claims that ended in a fault of ours.
     `progress` is 0..1 over the denoising steps; `stages` maps stage name to seconds once the task ended.
+    `deadline` is seconds since the epoch (0: the scheduler's default).
     """
 
     task_id: str
@@ -116,6 +117,9 @@ class Task:
     stage: str = ""
     cancel_requested: bool = False
     api_key_id: str = ""
+    deadline: float = 0.0
+    priority: Priority = Priority.STANDARD
+    reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
