@@ -65,7 +65,11 @@ class BatchTable:
             raise EngineFault(f"batch {batch.batch_id} is in the table already; this is a fault of the caller")
         self._check_free(batch.batch_id, batch.block)
         self._batches[batch.batch_id] = batch
-        self._warm.add(batch.bucket)
+        self._warm |= {batch.bucket} - {""}
+
+    def cool(self) -> None:
+        """Another gang takes the place of the one that was: it has run nothing yet."""
+        self._warm.clear()
 
     def rename(self, batch_id: str, batch: RunningBatch) -> None:
         """Another batch in the place of one that was not begun: what was won of the tasks that were to be claimed."""

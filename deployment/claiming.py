@@ -31,7 +31,7 @@ class Claimer:
 
 
 def batch_of(claims: Sequence[Claim], start: Start) -> RunningBatch:
-    """The batch of tasks that were claimed for a start: as old and as urgent as the oldest of them."""
+    """The batch of tasks that were claimed for a start: as old as the oldest of them, as urgent as the most urgent."""
     tasks = [claim.task for claim in claims]
     return RunningBatch(
         batch_id=f"{tasks[0].task_id}.{claims[0].fence}",
@@ -43,4 +43,6 @@ def batch_of(claims: Sequence[Claim], start: Start) -> RunningBatch:
         pinned=any(task.request.deterministic for task in tasks),
         tenant=tasks[0].tenant,
         submitted_at=min(task.submitted_at for task in tasks),
+        deadline=min((task.deadline for task in tasks if task.deadline), default=0.0),
+        reserved=all(task.reserved for task in tasks),
     )

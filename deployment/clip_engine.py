@@ -12,6 +12,7 @@ from contextlib import suppress
 from ray import serve
 
 from deployment.artifacts import DirectoryArtifacts
+from deployment.batch_metrics import detail_of_batches
 from deployment.batch_table import BatchTable
 from deployment.boundaries import Boundaries, Ticket
 from deployment.claiming import Claimer, batch_of
@@ -190,6 +191,7 @@ class ClipEngine:
             if self._gang is not None:
                 self._fitness.gang_failed(self._gang.fault)
                 self._gang.close()
+                self._table.cool()
             try:
                 self._gang = await Gang.start(self._settings, self._served)
             except EngineFault as error:
@@ -210,9 +212,7 @@ class ClipEngine:
                 "attention": gang.report.attention if gang else {},
                 "arithmetic": gang.report.arithmetic if gang else "",
                 "cold_shapes": gang.cold_shapes if gang else 0,
-                "clips_by_degree": {str(degree): clips for degree, clips in self._table.clips_by_degree.items()},
-                "batch_sizes": {str(size): batches for size, batches in self._batch_sizes.items()},
-                "preemptions": dict(self._boundaries.preemptions),
+                **detail_of_batches(self._batch_sizes, self._table.clips_by_degree, self._boundaries.preemptions),
                 **self._fitness.report(),
             },
         )

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +18,9 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
-from ray.util import get_current_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from engine.messages import ClipJob, LoadReport, MoveReport, MuxReport, StepReport, WorkerConfig
-from engine.release import weights_folder
+from deployment.rank_actor import create_rank
+from engine.messages import ClipJob, LoadReport, MuxReport, StepReport
 from hhray.blocks import Block
 from hhray.errors import ConfigError, DiskFull, EngineFault, GangDied, PhaseTimeout, RequestError
 from hhray.memory_size import Format, transformer_bytes
@@ -31,79 +28,13 @@ from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 logger = logging.getLogger("ray.serve")
-LOOPBACK = "127.0.0.1"
 SETTLE_SECONDS = 1.0  # within which the death of a process is known here
 COMPILE_SECONDS = 300.0  # seven kernels of some ten seconds on a slow processor, and room to spare
 
 
-@ray.remote(concurrency_groups={"control": 2, "files": 1})
-class RankActor:
-    """Hosts a RankWorker: its calls run one after another on one thread, `watch` and `pid` beside them, and `mux` and
-    `end` on a third, so that the next clip's steps wait for no file."""
-
-    def __init__(self, config: WorkerConfig) -> None:
-        from engine.worker import RankWorker  # noqa: PLC0415 - torch is for ranks; the coordinator does without
-
-        self._worker = RankWorker(config)
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def watch(self) -> None:
-        """Never returns: the caller's reference fails when, and only when, this process dies."""
-        threading.Event().wait()
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def pid(self) -> int:
-        """The process id, for operators and for tests that kill it."""
-        return os.getpid()
-
-    def open_rendezvous(self, single_node: bool) -> tuple[str, int]:
-        """Rank 0 opens the store all ranks meet at; returns (host, port)."""
-        host = LOOPBACK if single_node else ray.util.get_node_ip_address()
-        return host, self._worker.open_rendezvous(host)
-
-    def start(self, host: str, port: int, timeout_seconds: float) -> LoadReport:
-        """Join the process group and load the model."""
-        self._worker.join(host, port, timeout_seconds)
-        return self._worker.load()
-
-    def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block) -> None:
-        """See RankWorker.begin."""
-        self._worker.begin(batch_id, jobs, block)
-
-    def move(self, batch_id: str, block: Block) -> MoveReport:
-        """See RankWorker.move."""
-        return self._worker.move(batch_id, block)
-
-    def pause(self, batch_id: str, path: str) -> bool:
-        """See RankWorker.pause."""
-        return self._worker.pause(batch_id, path)
-
-    def resume(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, path: str, next_step: int) -> None:
-        """See RankWorker.resume."""
-        self._worker.resume(batch_id, jobs, block, path, next_step)
-
-    def steps(self, batch_id: str, first: int, count: int) -> StepReport:
-        """See RankWorker.steps."""
-        return self._worker.steps(batch_id, first, count)
-
-    def decode(self, batch_id: str, index: int) -> None:
-        """See RankWorker.decode."""
-        self._worker.decode(batch_id, index)
-
-    @ray.method(concurrency_group="files")  # type: ignore[untyped-decorator]
-    def mux(self, batch_id: str, index: int, name: str) -> MuxReport | None:
-        """See RankWorker.mux."""
-        return self._worker.mux(batch_id, index, name)
-
-    @ray.method(concurrency_group="files")  # type: ignore[untyped-decorator]
-    def end(self, batch_id: str) -> None:
-        """See RankWorker.end."""
-        self._worker.end(batch_id)
-
-
 @dataclass(slots=True)
 class _Place:
-    """Where a batch is: its block, the jobs others need to join it, and all ranks that keep something of it."""
+    """Where a batch is: its block, the jobs others need to join it, and all ranks that may keep something of it."""
 
     jobs: tuple[ClipJob, ...]
     block: Block
@@ -132,7 +63,7 @@ class Gang:
         """
         config, world = settings.engine, settings.engine.ranks
         limit = start_seconds(config.join_timeout_seconds, served) + warm_up_seconds(settings, served)
-        ranks = [_create_rank(settings, served, r) for r in range(world)]
+        ranks = [create_rank(settings, served, r) for r in range(world)]
         try:
             async with asyncio.timeout(limit):
                 host, port = await ranks[0].open_rendezvous.remote(config.device == "cpu")
@@ -162,7 +93,6 @@ class Gang:
             await self._call("begin", joining, limit, batch_id, place.jobs, old)
         place.block = block
         await self._call("move", sorted({*old.ranks, *block.ranks}), limit, batch_id, block)
-        place.keepers -= set(old.ranks) - set(block.ranks)
 
     async def pause(self, batch_id: str, path: Path, limit: float) -> bool:
         """Take a batch off its ranks; its state stays in their memory, and in a file that outlives the gang.
@@ -283,41 +213,6 @@ def warm_up_seconds(settings: Settings, served: ServedModel) -> float:
     engine, cost = settings.engine, settings.cost_model(served)
     shapes = sum(sum(cost.steps_seconds(shape.geometry, engine.ranks, 1)) for shape in engine.warm_up)
     return (COMPILE_SECONDS if engine.compiles else 0.0) + shapes
-
-
-def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
-    config = settings.engine
-    threads = config.threads_per_rank or max(1, (os.cpu_count() or 1) // config.ranks)
-    worker = WorkerConfig(
-        rank=rank,
-        world_size=config.ranks,
-        served=served,
-        device=config.device,
-        threads=threads,
-        scratch_dir=str(settings.scratch_dir),
-        checkpoint=str(weights_folder(config.checkpoint, config.preset) or ""),
-        tiers=config.tiers,
-        max_seconds=config.max_seconds,
-        decoder=config.decoder,
-        frames_per_second=config.frames_per_second,
-        sample_rate=config.sample_rate,
-        reference_noise=config.reference_noise,
-        layout=config.parallel_layout,
-        video_only_ranks=config.video_only_ranks,
-        compiled=config.compiles,
-        kernel_dir=str(settings.kernel_dir),
-        warm_up=tuple(shape.geometry for shape in config.warm_up),
-        max_pixels=settings.media.max_pixels,
-        precision=config.precision,
-    )
-    return RankActor.options(  # type: ignore[attr-defined]
-        num_cpus=config.cpus_per_rank,
-        num_gpus=1 if config.device == "cuda" else 0,
-        max_restarts=0,
-        scheduling_strategy=PlacementGroupSchedulingStrategy(
-            get_current_placement_group(), placement_group_bundle_index=1 + rank
-        ),
-    ).remote(worker)
 
 
 async def _answer(reference: Any) -> Any:

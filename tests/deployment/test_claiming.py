@@ -30,4 +30,5 @@ def test_a_start_is_claimed_as_far_as_it_still_waits(task_store: SqliteStore, ad
     assert [claim.task.task_id for claim in claims] == [there.task_id]
     batch = batch_of(claims, start)
     assert (batch.batch_id, batch.block, batch.busy) == (f"{there.task_id}.1", BLOCK, True)
+    assert (batch.deadline, batch.reserved, batch.pinned) == (0.0, False, False)
     assert (batch.bucket, batch.submitted_at) == (str(there.request.shape_key), there.submitted_at)

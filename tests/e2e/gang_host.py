@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.settings import Settings, load_settings
 
+SERVED = ServedModel(preset("pico"), native_share=Fraction(5, 14))  # few tokens
 NUM_STEPS = 8
 LEFT, RIGHT, ALL = Block(0, 2), Block(2, 2), Block(0, 4)
 Planner = Callable[[GangState], GangPlan]
@@ -77,11 +79,13 @@ class Squeeze(Keeping):
                 self.has_third, because = True, "demoted"
                 blocks[batch.batch_id], starts = Block(0, 1), (Start((self.third,), "b", Block(1, 1)),)
             elif self.has_third and self.third in batches:  # its rank comes back when the third has ended
-                blocks[batch.batch_id] = None if batch.units_done >= NUM_STEPS - 2 else batch.block
+                blocks[batch.batch_id] = None if batch.units_done >= NUM_STEPS - 4 else batch.block
+            elif self.has_third and batch.units_done < NUM_STEPS and batch.block != LEFT:
+                because = "promoted" if batch.block else "resumed"
+                blocks[batch.batch_id] = LEFT if batch.block else Block(0, 1)
             else:
                 blocks[batch.batch_id] = self.at_end(batch, LEFT)
-                because = "promoted" if blocks[batch.batch_id] == LEFT != batch.block else ""
-        waiting = 1 if batches or starts else 0
+        waiting = 9 if batches or starts else 0  # a ticket is kept, so that every boundary asks
         return GangPlan(starts, blocks, {batch.batch_id: because} if batch and because else {}, waiting)
 
 
@@ -93,7 +97,7 @@ class Packing(Keeping):
         self.database, self.most = database, most
 
     def __call__(self, state: GangState) -> GangPlan:
-        scheduler = OldestFirst(BatchLimits(ServedModel(preset("pico")), self.most, 100_000))
+        scheduler = OldestFirst(BatchLimits(SERVED, self.most, 100_000))
         store = SqliteStore(self.database)
         scheduler.add(store.queued(0))
         store.close()
@@ -101,7 +105,7 @@ class Packing(Keeping):
         shown = tuple(one for one in state.batches if one.batch_id not in unkept)
         plan = scheduler.plan(replace(state, batches=shown, tickets=() if unkept else state.tickets), 0.0)
         blocks = {**plan.blocks, **{one.batch_id: None for one in shown if self.is_at_end(one)}}
-        return replace(plan, blocks=blocks, waiting=len(scheduler) or int(bool(state.batches or plan.starts)))
+        return replace(plan, blocks=blocks, waiting=9 if state.batches or plan.starts else 0)
 
 
 class Killing:
@@ -124,7 +128,7 @@ class Killing:
             starts = (Start((self.left,), "b", LEFT), Start((self.right,), "b", RIGHT))
             return GangPlan(starts, {first.batch_id: None}, {first.batch_id: "paused"}, waiting=9)
         if {self.left, self.right} <= batches.keys():
-            self.is_killed = all(batches[name].units_done >= 2 for name in (self.left, self.right))
+            self.is_killed = all(batches[name].units_done for name in (self.left, self.right))
         if self.is_killed:
             os.kill(self.pids[3], signal.SIGKILL)
         return GangPlan((), standing, waiting=9)
@@ -157,7 +161,7 @@ class EngineHost:
     async def start(self, overrides: dict[str, Any]) -> None:
         settings: Settings = load_settings(overrides=overrides)
         self.engine = HostedEngine.__new__(HostedEngine)
-        await self.engine.__init__(settings, ServedModel(preset("pico")))  # type: ignore[misc]
+        await self.engine.__init__(settings, SERVED)  # type: ignore[misc]
 
     async def run(self, planner: Planner, tickets: int) -> tuple[list[str], float]:
         """Outcomes of so many tickets, and seconds until all have ended."""
