@@ -69,12 +69,11 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     stop may take comes on top: see deployment.stopping."""
     engine = settings.engine
     rank = {"CPU": engine.cpus_per_rank} | ({"GPU": engine.rank_gpus} if engine.rank_gpus else {})
-    _, most = settings.engine_bounds
     return {
         **number_of_engines(settings),
-        # A second ticket is claimed while the first one's file is written. Of several engines of one rank a busy one
-        # might hold it from an idle one.
-        "max_ongoing_requests": max(engine.ranks, 2 if most == 1 else 1),
+        # A ticket for a batch on each rank, and those that wait: for the clip that is denoised while the last one's
+        # file is written, or for a batch that makes room. Every engine gets as many, so none is kept from an idle one.
+        "max_ongoing_requests": engine.ranks + settings.router.tickets_per_engine,
         "ray_actor_options": SMALL,
         "placement_group_bundles": [{"CPU": SMALL["num_cpus"]}] + [rank] * engine.ranks,
         "placement_group_strategy": "STRICT_PACK",

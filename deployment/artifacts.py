@@ -13,9 +13,12 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from deployment.storage import check_room, storage_errors
 from hhray.tasks import Artifact
 
 _KEY = re.compile(r"[a-z]+/[0-9a-f-]{36}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -35,11 +38,27 @@ def clip_key(task_id: str, attempt: int) -> str:
     return f"clips/{task_id}/{attempt}.mp4"
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as it lies in the store: `kind/task/name`, and when it was last written, in seconds since the epoch."""
+
+    kind: str
+    name: str
+    written_at: float
+
+
 class ArtifactStore(Protocol):
     """What engine and ingress need of a store of files. Keys are validated; a bad one raises ValueError."""
 
+    def check_room(self) -> None:
+        """Raises DiskFull, or ArtifactsUnavailable, when no new file should be put in."""
+
     def put_file(self, key: str, path: Path) -> Artifact:
-        """Copy a file in, whole or not at all; the record is of the bytes as they lie in the store."""
+        """Copy a file in, whole or not at all; the record is of the bytes as they lie in the store.
+
+        Raises:
+            DiskFull, ArtifactsUnavailable: the store took no file; nothing of it is left.
+        """
 
     def put_bytes(self, key: str, data: bytes) -> Artifact:
         """The same for bytes in memory."""
@@ -59,6 +78,15 @@ class ArtifactStore(Protocol):
     def delete_other_attempts(self, task_id: str, keep_key: str) -> None:
         """Remove all clips of a task but this one."""
 
+    def folders(self) -> dict[str, float]:
+        """Ids of tasks that have files, with a mark that changes when a file comes or goes."""
+
+    def files(self, task_id: str) -> list[StoredFile]:
+        """A task's files, half-written ones among them."""
+
+    def delete_file(self, task_id: str, file: StoredFile) -> None:
+        """Remove one of `files`, if it is still there."""
+
     def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
         """Path and query by which the file can be downloaded from this server until `now + ttl_seconds`."""
 
@@ -69,36 +97,38 @@ class ArtifactStore(Protocol):
 class DirectoryArtifacts:
     """An ArtifactStore in a directory of this machine (or one that all machines mount)."""
 
-    def __init__(self, root: Path, secret: bytes) -> None:
+    def __init__(self, root: Path, secret: bytes, min_free_bytes: int = 0) -> None:
         self._root = root
         self._secret = secret
+        self._min_free_bytes = min_free_bytes
+
+    def check_room(self) -> None:
+        check_room([self._root], self._min_free_bytes)
 
     def put_file(self, key: str, path: Path) -> Artifact:
-        def copy(writer: BinaryIO) -> None:
-            with path.open("rb") as reader:
-                shutil.copyfileobj(reader, writer, 1 << 20)
-
-        return self.put_stream(key, copy)
+        with path.open("rb") as reader:
+            return self.put_stream(key, lambda writer: shutil.copyfileobj(reader, writer, 1 << 20))
 
     def put_bytes(self, key: str, data: bytes) -> Artifact:
         return self.put_stream(key, lambda writer: writer.write(data))
 
     def put_stream(self, key: str, fill: Fill) -> Artifact:
         path = self.local_path(key)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            with temporary.open("xb") as writer:
-                fill(writer)
-                writer.flush()
-                os.fsync(writer.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_directory(path.parent)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Artifact(key, digest, os.fstat(file.fileno()).st_size)
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            try:
+                with temporary.open("xb") as writer:
+                    fill(writer)
+                    writer.flush()
+                    os.fsync(writer.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync_directory(path.parent)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return Artifact(key, digest, os.fstat(file.fileno()).st_size)
 
     def local_path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -120,6 +150,31 @@ class DirectoryArtifacts:
         for path in self.local_path(clip_key(task_id, 0)).parent.glob("*.mp4"):
             if path != keep:
                 path.unlink(missing_ok=True)
+
+    def folders(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for kind in _KINDS:
+            with suppress(FileNotFoundError), os.scandir(self._root / kind) as entries:
+                for entry in entries:
+                    if _TASK_ID.fullmatch(entry.name):
+                        with suppress(FileNotFoundError):
+                            found[entry.name] = found.get(entry.name, 0.0) + entry.stat().st_mtime
+        return found
+
+    def files(self, task_id: str) -> list[StoredFile]:
+        if not _TASK_ID.fullmatch(task_id):
+            raise ValueError("not a task id")
+        found = []
+        for kind in _KINDS:
+            with suppress(FileNotFoundError), os.scandir(self._root / kind / task_id) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        found.append(StoredFile(kind, entry.name, entry.stat().st_mtime))
+        return found
+
+    def delete_file(self, task_id: str, file: StoredFile) -> None:
+        if file in self.files(task_id):  # nothing but a file of that task: no way out of its folder
+            (self._root / file.kind / task_id / file.name).unlink(missing_ok=True)
 
     def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
         expires = str(int(now + ttl_seconds))

@@ -1,39 +1,48 @@
-"""How an engine comes by work: the router's assignment, or without a router the oldest task of the store."""
+"""How an engine comes by work: the tasks of a start the router planned, or without a router the oldest of the store."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 
-from deployment.scheduling import Assignment
+from deployment.scheduler.values import RunningBatch, Start
 from deployment.store.base import Claim, TaskStore
-
-logger = logging.getLogger("ray.serve")
-
-AskRouter = Callable[[str], Awaitable[Assignment | None]]
 
 
 class Claimer:
-    """Claims batches for one engine, late: only when it has free ranks. `ask_router` maps a ticket to an assignment."""
+    """Claims batches for one engine, late: only when it has free ranks."""
 
-    def __init__(
-        self, store: TaskStore, engine_id: str, lease_seconds: float, ask_router: AskRouter, timeout_seconds: float
-    ) -> None:
+    def __init__(self, store: TaskStore, engine_id: str, lease_seconds: float) -> None:
         self._store = store
         self._engine_id = engine_id
         self._lease_seconds = lease_seconds
-        self._ask_router = ask_router
-        self._timeout_seconds = timeout_seconds
 
-    async def claim(self, ticket: str) -> list[Claim]:
-        """The claims won by compare-and-set; empty when there was nothing, or others were faster."""
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                assignment = await self._ask_router(ticket)
-        except Exception as error:  # noqa: BLE001 - any failure of the router must leave engines working
-            logger.warning("router away (%s): claiming the oldest task", type(error).__name__)
+    async def claim(self, start: Start) -> list[Claim]:
+        """The claims won by compare-and-set; empty when there was nothing, or others were faster.
+
+        A start that names no tasks is for the oldest one there is.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if not start.task_ids:
             return await asyncio.to_thread(self._store.claim_oldest, self._engine_id, self._lease_seconds, 1)
-        if assignment is None:
-            return []
-        return await asyncio.to_thread(self._store.claim, assignment.task_ids, self._engine_id, self._lease_seconds)
+        return await asyncio.to_thread(self._store.claim, start.task_ids, self._engine_id, self._lease_seconds)
+
+
+def batch_of(claims: Sequence[Claim], start: Start) -> RunningBatch:
+    """The batch of tasks that were claimed for a start: as old as the oldest of them, as urgent as the most urgent."""
+    tasks = [claim.task for claim in claims]
+    return RunningBatch(
+        batch_id=f"{tasks[0].task_id}.{claims[0].fence}",
+        task_ids=tuple(task.task_id for task in tasks),
+        bucket=str(tasks[0].request.shape_key),
+        units_done=0,
+        block=start.block,
+        busy=True,
+        pinned=any(task.request.deterministic for task in tasks),
+        tenant=tasks[0].tenant,
+        submitted_at=min(task.submitted_at for task in tasks),
+        deadline=min((task.deadline for task in tasks if task.deadline), default=0.0),
+        reserved=all(task.reserved for task in tasks),
+    )

@@ -1,8 +1,9 @@
 """One batch of clips on a gang, from claim to publication: the main path of the server.
 
 The coordinator drives the gang step by step. A command is at least one denoising step, at most about
-`engine.command_seconds` of short ones, and one command is queued ahead. Between commands, and only there, a lost lease,
-a cancel or a drain is seen. Stages follow one another without a gap, so their seconds sum to the service time.
+`engine.command_seconds` of short ones, and only short ones are queued ahead. Between commands, and only there, a lost
+lease, a cancel or a drain is seen, and the batch goes to another block or is paused if its seat says so. Stages follow
+one another without a gap, so their seconds sum to the service time.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from deployment.artifacts import ArtifactStore, clip_key
-from deployment.gang import Gang
+from deployment.artifacts import ArtifactStore
 from deployment.lease_keeper import Held, LeaseKeeper
+from deployment.pace import Pace
+from deployment.publication import Publication
+from deployment.seat import Seat
 from deployment.store.base import Claim, TaskStore
 from engine.messages import ClipJob, StepReport
+from hhray.blocks import Block
 from hhray.cost import CostModel
-from hhray.errors import EngineFault, HhrayError, RequestError
+from hhray.errors import ArtifactsUnavailable, ConfigError, EngineFault, HhrayError, RequestError
 from hhray.prompting import Rewriter, model_text
 from hhray.request import AudioSetting, MediaType
 from hhray.settings import Settings
 from hhray.tasks import Progress, Stage
 
 logger = logging.getLogger("ray.serve")
+LOOK_SECONDS = 0.25  # how often a paused batch looks whether it is still wanted
 
 
 class Yielded(Exception):
@@ -40,7 +45,7 @@ class ClipRun:
         self,
         claims: Sequence[Claim],
         *,
-        gang: Gang,
+        seat: Seat,
         store: TaskStore,
         artifacts: ArtifactStore,
         keeper: LeaseKeeper,
@@ -48,14 +53,20 @@ class ClipRun:
         cost: CostModel,
         rewriter: Rewriter | None = None,
     ) -> None:
-        self._gang, self._store, self._artifacts = gang, store, artifacts
+        self._seat, self._gang, self._block = seat, seat.gang, seat.block
+        self._ranks = set(self._block.ranks)  # a fault in another is not this batch's
+        self._store, self._artifacts = store, artifacts
         self._keeper, self._settings, self._cost, self._rewriter = keeper, settings, cost, rewriter
+        self._publication = Publication(store, artifacts, settings.engine)
         self._held = [keeper.hold(claim) for claim in claims]
         self._geometry = claims[0].task.request.geometry
-        # of every step, over all passes; corrected by what is measured
-        self._predicted = cost.steps_seconds(self._geometry, settings.engine.ranks, len(claims))
+        self._pace = Pace(cost, self._geometry, len(claims), settings.engine.command_seconds)
+        self._done = 0  # steps
+        self._jobs: tuple[ClipJob, ...] = ()
         self._batch_id = f"{claims[0].task.task_id}.{claims[0].fence}"
-        self._file_limit = self._limit(cost.decode_seconds(self._geometry, len(claims)))
+        self._decode_seconds = cost.decode_seconds(self._geometry, len(claims))
+        self._file_limit = self._limit(self._decode_seconds)
+        self._state_file = settings.scratch_dir / f"{self._batch_id}.paused"
         self._written: list[tuple[Held, Path, str]] = []
         self._stages: dict[str, float] = {}
         self._stage: Stage | None = None
@@ -68,10 +79,11 @@ class ClipRun:
             EngineFault: the gang is dead; the claims were released with the fault counted.
             RequestError: one of several requests cannot be run; the claims are still held by their owner.
         """
-        logger.info("batch %s begins: %d clips", self._batch_id, len(self._held))
+        logger.info("batch %s begins: %d clips on ranks %s", self._batch_id, len(self._held), self._block)
         made = False
         try:
             made = await self._attempt(self._text, self._denoise, self._decode)
+            self._ranks = {self._block.first}
         finally:
             if not made:
                 await self._close()
@@ -82,6 +94,8 @@ class ClipRun:
 
         Raises:
             EngineFault: as `make`.
+            ArtifactsUnavailable, StoreUnavailable: as Publication.publish; what was not published is in the queue
+                again, without blame, or will be when its lease runs out.
         """
         try:
             await self._attempt(self._mux, self._publish_all)
@@ -104,8 +118,16 @@ class ClipRun:
             if len(self._held) > 1:
                 raise
             await self._end_failed(error)
-        except EngineFault as error:
+        except ConfigError as error:
+            logger.error("batch %s does not fit its block: %s", self._batch_id, error)
             await self._release_all(str(error))
+        except EngineFault as error:
+            blamed = bool(self._ranks) and (not error.ranks or not self._ranks.isdisjoint(error.ranks))
+            await self._release_all(str(error) if blamed else "")
+            raise
+        except ArtifactsUnavailable as error:
+            logger.error("batch %s goes back to the queue, no task is to blame: %s", self._batch_id, error)
+            await self._release_all("")
             raise
         else:
             return True
@@ -114,6 +136,7 @@ class ClipRun:
     async def _close(self) -> None:
         for held in self._held:
             self._keeper.drop(held)
+        self._state_file.unlink(missing_ok=True)
         if self._gang.fault is None:
             await self._gang.end(self._batch_id, self._limit(0.0))
 
@@ -121,36 +144,75 @@ class ClipRun:
 
     async def _text(self) -> None:
         self._enter(Stage.TEXT)
-        jobs = tuple([await asyncio.to_thread(self._job, held.claim) for held in self._held])
-        await self._gang.begin(self._batch_id, jobs, self._limit(self._predicted[0]))
+        self._jobs = tuple([await asyncio.to_thread(self._job, held.claim) for held in self._held])
+        self._seat.going_on(0, 0.0)
+        await self._gang.begin(self._batch_id, self._jobs, self._block, self._limit(self._step_seconds))
 
     async def _denoise(self) -> None:
-        """Send commands of steps, one ahead of the one that runs, until all steps are done."""
+        """Make all steps; wherever the seat wants it, on another block from there on."""
         self._enter(Stage.DENOISE)
-        total = len(self._predicted)
-        correction: float | None = None
-        sent, done = 0, 0
+        while self._done < self._pace.num_steps:
+            await self._run_commands()
+            self._check_boundary()
+            if self._seat.is_asked:
+                await self._obey(await self._seat.boundary(self._done))
+
+    async def _run_commands(self) -> None:
+        """Send commands until all steps are done or the batch is asked about: one at least, short ones one ahead."""
+        begun = sent = self._done
         queue: deque[asyncio.Future[StepReport]] = deque()
         try:
-            while done < total:
-                while sent < total and len(queue) < 2:
-                    count = self._command_length(sent, correction)
-                    limit = self._limit((correction or 1.0) * sum(self._predicted[done : sent + count]))
-                    queue.append(self._gang.steps(self._batch_id, sent, count, limit))
+            while True:
+                while sent < self._pace.num_steps and (sent == begun or self._may_send(sent, len(queue))):
+                    count, ranks = self._pace.command(sent, self._block.num_ranks), self._block.num_ranks
+                    seconds = self._pace.seconds(self._done, sent + count - self._done, ranks)
+                    queue.append(self._gang.steps(self._batch_id, sent, count, self._limit(seconds)))
+                    self._seat.going_on(self._done, seconds)
                     sent += count
-                report = await queue.popleft()
-                done = report.first + report.count
-                correction = report.seconds / sum(self._predicted[report.first : done])
-                self._report(done / total)
-                self._log_command(report)
+                if not queue:
+                    return
+                self._note(await queue.popleft())
                 self._check_boundary()
         finally:
             # A command already sent cannot be taken back: let it end, so that none runs beside what comes next.
             await asyncio.gather(*queue, return_exceptions=True)
 
+    def _may_send(self, sent: int, num_queued: int) -> bool:
+        """Whether another command goes out; long ones are never queued, so that each has a boundary after it."""
+        if num_queued == 0 or self._seat.is_asked:
+            return not self._seat.is_asked
+        ranks = self._block.num_ranks
+        return num_queued < 2 and self._pace.may_queue(sent, self._pace.command(sent, ranks), ranks)
+
+    async def _obey(self, block: Block | None) -> None:
+        """Go on on that block; None: pause, and go on later."""
+        limit = self._limit(self._step_seconds)
+        if block is None:
+            await self._pause(limit)
+        elif block != self._block:
+            logger.info("batch %s moves from ranks %s to %s", self._batch_id, self._block, block)
+            self._ranks = {*self._block.ranks, *block.ranks}
+            await self._gang.move(self._batch_id, block, limit)
+            self._block = block
+        self._ranks = set(self._block.ranks)
+
+    async def _pause(self, limit: float) -> None:
+        """Leave the ranks; what was made is kept, also if this gang dies meanwhile."""
+        logger.info("batch %s pauses after %d steps", self._batch_id, self._done)
+        if not await self._gang.pause(self._batch_id, self._state_file, limit):
+            logger.error("batch %s cannot be kept on disk: it begins anew", self._batch_id)
+            raise Yielded
+        self._ranks = set()
+        while (block := await self._seat.resumption(LOOK_SECONDS)) is None:
+            self._check_boundary()
+        logger.info("batch %s goes on on ranks %s", self._batch_id, block)
+        self._gang, self._block, self._ranks = self._seat.gang, block, set(block.ranks)
+        await self._gang.resume(self._batch_id, self._jobs, block, self._state_file, self._done, limit)
+
     async def _decode(self) -> None:
         """Decode every clip that is still wanted, and begin its file; stages are those of the whole batch."""
         self._enter(Stage.DECODE)
+        self._seat.going_on(self._done, self._decode_seconds)
         for index, _ in self._wanted():
             await self._gang.decode(self._batch_id, index, self._file_limit)
 
@@ -165,20 +227,12 @@ class ClipRun:
     async def _publish_all(self) -> None:
         self._enter(Stage.PUBLISH)
         for held, path, notice in self._written:
-            await asyncio.to_thread(self._publish, held, path, notice)
-
-    def _publish(self, held: Held, path: Path, notice: str) -> None:
-        """Upload under a key of this attempt, verify, then one compare-and-set; the loser's file is collected."""
-        claim, task_id = held.claim, held.claim.task.task_id
-        artifact = self._artifacts.put_file(clip_key(task_id, claim.fence), path)
-        path.unlink()
-        stages = {**self._stages, Stage.PUBLISH: time.monotonic() - self._entered}
-        if self._store.publish(task_id, claim.owner, claim.fence, artifact, stages, notice) is None:
-            logger.warning("task %s attempt %d: lease lost, result dropped", task_id, claim.fence)
-            self._artifacts.delete(artifact.key)
-            return
-        self._artifacts.delete_other_attempts(task_id, artifact.key)
-        logger.info("task %s attempt %d published: %s", task_id, claim.fence, _seconds(stages))
+            claim = held.claim
+            if await self._publication.publish(claim, path, notice, self._stages_now):
+                seconds = _seconds(self._stages_now())
+                logger.info("task %s attempt %d published: %s", claim.task.task_id, claim.fence, seconds)
+            else:
+                logger.warning("task %s attempt %d: lease lost, result dropped", claim.task.task_id, claim.fence)
 
     # --- ends other than publication
 
@@ -222,10 +276,6 @@ class ClipRun:
             return {}
         return {**self._stages, self._stage.value: time.monotonic() - self._entered}
 
-    def _report(self, fraction: float) -> None:
-        for held in self._held:
-            held.progress = Progress(fraction, Stage.DENOISE.value)
-
     def _wanted(self) -> list[tuple[int, Held]]:
         return [(i, held) for i, held in enumerate(self._held) if not held.lost]
 
@@ -238,31 +288,30 @@ class ClipRun:
         if self._keeper.must_yield or every_lost or any(held.cancel_requested for held in self._held):
             raise Yielded
 
-    def _command_length(self, first: int, correction: float | None) -> int:
-        """Steps of the next command: as many as fit; one until a step of this batch has been measured."""
-        if correction is None:
-            return 1
-        left = self._settings.engine.command_seconds
-        for count, seconds in enumerate(self._predicted[first:]):
-            left -= correction * seconds
-            if left < 0:
-                return max(1, count)
-        return len(self._predicted) - first
+    @property
+    def _step_seconds(self) -> float:
+        return self._pace.seconds(min(self._done, self._pace.num_steps - 1), 1, self._block.num_ranks)
 
     def _limit(self, predicted_seconds: float) -> float:
         """Watchdog of a phase."""
         engine = self._settings.engine
         return max(engine.watchdog_floor_seconds, engine.watchdog_multiple * predicted_seconds)
 
-    def _log_command(self, report: StepReport) -> None:
+    def _note(self, report: StepReport) -> None:
+        """A command has ended."""
+        self._done = report.first + report.count
+        self._pace.measured(report.first, report.count, self._block.num_ranks, report.seconds)
+        for held in self._held:
+            held.progress = Progress(self._done / self._pace.num_steps, Stage.DENOISE.value)
         logger.info(
-            "command %s steps %d..%d of %d in %.3f s, %d bytes exchanged by rank 0",
+            "command %s steps %d..%d of %d in %.3f s, %d bytes exchanged by rank %d",
             self._batch_id,
             report.first + 1,
-            report.first + report.count,
-            len(self._predicted),
+            self._done,
+            self._pace.num_steps,
             report.seconds,
             report.bytes_exchanged,
+            self._block.first,
         )
 
     def _job(self, claim: Claim) -> ClipJob:

@@ -10,90 +10,48 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
-from ray.util import get_current_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from engine.messages import ClipJob, LoadReport, MuxReport, StepReport, WorkerConfig
-from engine.release import weights_folder
-from hhray.errors import GangDied, PhaseTimeout, RequestError
+from deployment.rank_actor import create_rank
+from engine.messages import ClipJob, LoadReport, MuxReport, StepReport
+from hhray.blocks import Block
+from hhray.errors import ConfigError, DiskFull, EngineFault, GangDied, PhaseTimeout, RequestError
 from hhray.memory_size import Format, transformer_bytes
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
 logger = logging.getLogger("ray.serve")
-LOOPBACK = "127.0.0.1"
+SETTLE_SECONDS = 1.0  # within which the death of a process is known here
 COMPILE_SECONDS = 300.0  # seven kernels of some ten seconds on a slow processor, and room to spare
 
 
-@ray.remote(concurrency_groups={"control": 2, "files": 1})
-class RankActor:
-    """Hosts a RankWorker: its calls run one after another on one thread, `watch` and `pid` beside them, and `mux` and
-    `end` on a third, so that the next clip's steps wait for no file."""
+@dataclass(slots=True)
+class _Place:
+    """Where a batch is: its block, the jobs others need to join it, and all ranks that may keep something of it."""
 
-    def __init__(self, config: WorkerConfig) -> None:
-        from engine.worker import RankWorker  # noqa: PLC0415 - torch is for ranks; the coordinator does without
-
-        self._worker = RankWorker(config)
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def watch(self) -> None:
-        """Never returns: the caller's reference fails when, and only when, this process dies."""
-        threading.Event().wait()
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def pid(self) -> int:
-        """The process id, for operators and for tests that kill it."""
-        return os.getpid()
-
-    def open_rendezvous(self, single_node: bool) -> tuple[str, int]:
-        """Rank 0 opens the store all ranks meet at; returns (host, port)."""
-        host = LOOPBACK if single_node else ray.util.get_node_ip_address()
-        return host, self._worker.open_rendezvous(host)
-
-    def start(self, host: str, port: int, timeout_seconds: float) -> LoadReport:
-        """Join the process group and load the model."""
-        self._worker.join(host, port, timeout_seconds)
-        return self._worker.load()
-
-    def begin(self, batch_id: str, jobs: tuple[ClipJob, ...]) -> None:
-        """See RankWorker.begin."""
-        self._worker.begin(batch_id, jobs)
-
-    def steps(self, batch_id: str, first: int, count: int) -> StepReport:
-        """See RankWorker.steps."""
-        return self._worker.steps(batch_id, first, count)
-
-    def decode(self, batch_id: str, index: int) -> None:
-        """See RankWorker.decode."""
-        self._worker.decode(batch_id, index)
-
-    @ray.method(concurrency_group="files")  # type: ignore[untyped-decorator]
-    def mux(self, batch_id: str, index: int, name: str) -> MuxReport | None:
-        """See RankWorker.mux."""
-        return self._worker.mux(batch_id, index, name)
-
-    @ray.method(concurrency_group="files")  # type: ignore[untyped-decorator]
-    def end(self, batch_id: str) -> None:
-        """See RankWorker.end."""
-        self._worker.end(batch_id)
+    jobs: tuple[ClipJob, ...]
+    block: Block
+    keepers: set[int]
 
 
 class Gang:
-    """W rank actors behind one set of calls. Every call goes to all ranks and returns rank 0's answer."""
+    """W rank actors behind one set of calls. A batch's calls go to the ranks of its block, and return the answer of the
+    first of them. Calls to several ranks are sent at one instant, so that all ranks get them in the same order."""
 
     def __init__(self, ranks: Sequence[Any], pids: Sequence[int], report: LoadReport) -> None:
         self._ranks = list(ranks)
         self.pids = list(pids)
         self.report = report
-        self.fault: Exception | None = None
+        self.fault: EngineFault | None = None
         self.cold_shapes = 0  # met by clips since the start
+        self._places: dict[str, _Place] = {}
         self._watchers = [asyncio.ensure_future(self._watch(rank, r)) for r, rank in enumerate(self._ranks)]
 
     @classmethod
@@ -105,7 +63,7 @@ class Gang:
         """
         config, world = settings.engine, settings.engine.ranks
         limit = start_seconds(config.join_timeout_seconds, served) + warm_up_seconds(settings, served)
-        ranks = [_create_rank(settings, served, r) for r in range(world)]
+        ranks = [create_rank(settings, served, r) for r in range(world)]
         try:
             async with asyncio.timeout(limit):
                 host, port = await ranks[0].open_rendezvous.remote(config.device == "cpu")
@@ -117,28 +75,59 @@ class Gang:
         logger.info("gang ready: %d ranks, pids %s, loaded in %.1f s", world, pids, reports[0].seconds)
         return cls(ranks, pids, reports[0])
 
-    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
-        """Encode text and pictures and draw the initial noise of a batch."""
-        await self._all("begin", limit, batch_id, jobs)
+    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
+        """Encode text and pictures and draw the initial noise of a batch, on the ranks of a block."""
+        self._places[batch_id] = _Place(jobs, block, set(block.ranks))
+        await self._call("begin", block.ranks, limit, batch_id, jobs, block)
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
         """Queue a command of denoising steps behind those already sent; await the result for its end."""
-        return asyncio.ensure_future(self._steps(limit, batch_id, first, count))
+        return asyncio.ensure_future(self._steps(batch_id, first, count, limit))
+
+    async def move(self, batch_id: str, block: Block, limit: float) -> None:
+        """Have the ranks of another block go on; those that join begin the batch first."""
+        place = self._places[batch_id]
+        old, joining = place.block, [rank for rank in block.ranks if rank not in place.block]
+        place.keepers |= set(joining)
+        if joining:
+            await self._call("begin", joining, limit, batch_id, place.jobs, old)
+        place.block = block
+        await self._call("move", sorted({*old.ranks, *block.ranks}), limit, batch_id, block)
+
+    async def pause(self, batch_id: str, path: Path, limit: float) -> bool:
+        """Take a batch off its ranks; its state stays in their memory, and in a file that outlives the gang.
+
+        Returns whether the file could be written; a batch without cannot be resumed.
+        """
+        is_kept = await self._call("pause", self._places[batch_id].block.ranks, limit, batch_id, str(path))
+        return bool(is_kept)
+
+    async def resume(
+        self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, path: Path, next_step: int, limit: float
+    ) -> None:
+        """Go on with a paused batch, also one of a gang that died, on the ranks of a block."""
+        place = self._places.setdefault(batch_id, _Place(jobs, block, set()))
+        place.block = block
+        place.keepers |= set(block.ranks)
+        await self._call("resume", block.ranks, limit, batch_id, jobs, block, str(path), next_step)
 
     async def decode(self, batch_id: str, index: int, limit: float) -> None:
-        """Decode one clip of a batch to frames and sound, on all ranks; rank 0 begins to write its file."""
-        await self._all("decode", limit, batch_id, index)
+        """Decode one clip of a batch to frames and sound, by its block; the first rank begins to write its file."""
+        await self._call("decode", self._places[batch_id].block.ranks, limit, batch_id, index)
 
     async def mux(self, batch_id: str, index: int, name: str, limit: float) -> MuxReport:
         """Wait for a decoded clip's MP4 in the scratch directory; steps of another batch may run meanwhile."""
-        report = await self._all("mux", limit, batch_id, index, name)
+        first = self._places[batch_id].block.first
+        report = await self._call("mux", [first], limit, batch_id, index, name)
         if not isinstance(report, MuxReport):
-            raise GangDied(f"rank 0 wrote no clip {name}")
+            raise GangDied(f"rank {first} wrote no clip {name}").at([first])
         return report
 
     async def end(self, batch_id: str, limit: float) -> None:
         """Forget a batch in whatever state it is."""
-        await self._all("end", limit, batch_id)
+        place = self._places.pop(batch_id, None)
+        if place is not None:
+            await self._call("end", sorted(place.keepers), limit, batch_id)
 
     def close(self) -> None:
         """Kill every rank."""
@@ -146,39 +135,60 @@ class Gang:
             watcher.cancel()
         _kill(self._ranks)
 
-    async def _steps(self, limit: float, *args: Any) -> StepReport:
-        report: StepReport = await self._all("steps", limit, *args)
+    async def _steps(self, batch_id: str, first: int, count: int, limit: float) -> StepReport:
+        ranks = self._places[batch_id].block.ranks
+        report: StepReport = await self._call("steps", ranks, limit, batch_id, first, count)
         self.cold_shapes += report.cold_shapes
         return report
 
-    async def _all(self, method: str, limit: float, *args: Any) -> Any:
-        """Call all ranks; the first failure, or `limit` seconds without an end, kills the gang.
+    async def _call(self, method: str, ranks: Sequence[int], limit: float, *args: Any) -> Any:
+        """Call some ranks; the first failure, or `limit` seconds without an end, kills the gang.
 
         Raises:
             RequestError: the request itself is at fault (a picture that cannot be read); the gang lives on.
+            ConfigError: the block does not fit the batch; the gang lives on.
+            DiskFull: the scratch disk is full; the gang lives on.
             GangDied, PhaseTimeout: the gang is dead.
         """
         if self.fault is not None:
-            raise GangDied(str(self.fault))
-        calls = [getattr(rank, method).remote(*args) for rank in self._ranks]
-        try:
-            async with asyncio.timeout(limit):
-                return (await asyncio.gather(*calls))[0]
-        except RequestError as error:
-            raise getattr(error, "cause", error) from None  # Ray wraps it; the client wants the original
-        except TimeoutError:
-            self._die(PhaseTimeout(f"{method} did not end within {limit:.0f} s"))
-        except (RayActorError, RayTaskError) as error:
-            self._die(GangDied(f"{method} failed on a rank: {_first_line(error)}"))
+            raise self.fault
+        calls = {
+            asyncio.ensure_future(_answer(getattr(self._ranks[rank], method).remote(*args))): rank for rank in ranks
+        }
+        done, pending = await asyncio.wait(calls, timeout=limit, return_when=asyncio.FIRST_EXCEPTION)
+        for call in pending:
+            call.cancel()
+        failed = [call for call in calls if call in done and call.exception() is not None]
+        if not pending and not failed:
+            return next(iter(calls)).result()
+        for call in failed:
+            error = call.exception()
+            if isinstance(error, (RequestError, ConfigError, DiskFull)):
+                raise getattr(error, "cause", error) from None  # Ray wraps it; the client wants the original
+        if failed:
+            await self._die_of(method, failed[0].exception(), calls[failed[0]])
+        else:
+            self._die(PhaseTimeout(f"{method} did not end within {limit:.0f} s").at(calls[call] for call in pending))
         raise self.fault or GangDied(method)
+
+    async def _die_of(self, method: str, error: BaseException | None, rank: int) -> None:
+        """A rank said why it failed. Where its peer was killed, that is a broken exchange, and the peer is to blame:
+        the news of its death is waited for."""
+        if isinstance(error, RayTaskError):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await asyncio.gather(*(asyncio.shield(watcher) for watcher in self._watchers))
+        elif not isinstance(error, RayActorError):
+            raise error or GangDied(method)
+        self._die(GangDied(f"{method} failed on rank {rank}: {_first_line(error)}").at([rank]))
 
     async def _watch(self, rank: Any, number: int) -> None:
         try:
             await rank.watch.remote()
         except RayActorError as error:
-            self._die(GangDied(f"rank {number} died: {_first_line(error)}"))
+            self._die(GangDied(f"rank {number} died: {_first_line(error)}").at([number]))
 
-    def _die(self, fault: Exception) -> None:
+    def _die(self, fault: EngineFault) -> None:
         if self.fault is None:
             self.fault = fault
             logger.error("gang died: %s", fault)
@@ -205,40 +215,8 @@ def warm_up_seconds(settings: Settings, served: ServedModel) -> float:
     return (COMPILE_SECONDS if engine.compiles else 0.0) + shapes
 
 
-def _create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:
-    config = settings.engine
-    threads = config.threads_per_rank or max(1, (os.cpu_count() or 1) // config.ranks)
-    worker = WorkerConfig(
-        rank=rank,
-        world_size=config.ranks,
-        served=served,
-        device=config.device,
-        threads=threads,
-        scratch_dir=str(settings.scratch_dir),
-        checkpoint=str(weights_folder(config.checkpoint, config.preset) or ""),
-        tiers=config.tiers,
-        max_seconds=config.max_seconds,
-        decoder=config.decoder,
-        frames_per_second=config.frames_per_second,
-        sample_rate=config.sample_rate,
-        reference_noise=config.reference_noise,
-        layout=config.parallel_layout,
-        video_only_ranks=config.video_only_ranks,
-        compiled=config.compiles,
-        kernel_dir=str(settings.kernel_dir),
-        warm_up=tuple(shape.geometry for shape in config.warm_up),
-        max_pixels=settings.media.max_pixels,
-        precision=config.precision,
-        attention_precision=config.attention_precision,
-    )
-    return RankActor.options(  # type: ignore[attr-defined]
-        num_cpus=config.cpus_per_rank,
-        num_gpus=config.rank_gpus,
-        max_restarts=0,
-        scheduling_strategy=PlacementGroupSchedulingStrategy(
-            get_current_placement_group(), placement_group_bundle_index=1 + rank
-        ),
-    ).remote(worker)
+async def _answer(reference: Any) -> Any:
+    return await reference
 
 
 def _kill(ranks: Sequence[Any]) -> None:

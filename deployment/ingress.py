@@ -30,7 +30,7 @@ class ApiIngress:
         self._router = router
         secret = server_secret(settings)
         store = open_store(settings)
-        artifacts = DirectoryArtifacts(settings.artifact_dir, secret)
+        artifacts = DirectoryArtifacts(settings.artifact_dir, secret, settings.store.min_free_bytes)
         cost = settings.cost_model(served)
         intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick)
         self._stop = threading.Event()

@@ -19,7 +19,7 @@ from deployment.store.base import TaskStore
 from engine.picture import probe_picture
 from engine.source_video import VideoFacts, probe_video
 from hhray.cost import CostModel
-from hhray.errors import HhrayError, RequestError, StoreUnavailable
+from hhray.errors import ArtifactsUnavailable, HhrayError, RequestError, StoreUnavailable
 from hhray.geometry import Size
 from hhray.request import ClipRequest, Media, MediaType, Mode
 from hhray.settings import Settings
@@ -74,7 +74,7 @@ class MediaIntake:
         """Claim and finish one task's media; False when none waits.
 
         Raises:
-            StoreUnavailable, OSError: ours; the claim runs out and the task is tried again.
+            StoreUnavailable, ArtifactsUnavailable, OSError: ours; the claim runs out and the task is tried again.
         """
         settings = self._settings
         lease_seconds = settings.task_timeout_seconds + settings.probe_seconds + LEASE_MARGIN_SECONDS
@@ -85,7 +85,7 @@ class MediaIntake:
             request = self._complete(task)
         except RequestError as error:
             self._fail(task, error.code, error.message)
-        except (StoreUnavailable, OSError):
+        except (StoreUnavailable, ArtifactsUnavailable, OSError):
             raise
         except Exception as error:  # a file that trips our code would come back for ever
             logger.exception("task %s: media could not be handled", task.task_id)

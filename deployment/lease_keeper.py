@@ -60,13 +60,17 @@ class LeaseKeeper:
         """Start renewing a claim."""
         held = Held(claim)
         with self._lock:
+            older = self._held.get(claim.task.task_id)
+            if older is not None:
+                older.lost = True  # lost, requeued and claimed here again: its earlier attempt is over
             self._held[claim.task.task_id] = held
         return held
 
     def drop(self, held: Held) -> None:
         """Stop renewing a claim: it ended, was released or lost."""
         with self._lock:
-            self._held.pop(held.claim.task.task_id, None)
+            if self._held.get(held.claim.task.task_id) is held:  # not a later attempt of the same task
+                del self._held[held.claim.task.task_id]
 
     def close(self) -> None:
         """Stop the thread; leases run out by themselves."""
@@ -79,6 +83,8 @@ class LeaseKeeper:
                 self._beat()
             except StoreUnavailable as error:
                 logger.warning("leases not renewed, trying again: %s", error)
+            except Exception:  # whatever fails in one beat, the next must come, or every lease runs out
+                logger.exception("leases not renewed, trying again")
             self._stop.wait(self._interval)
 
     def _beat(self) -> None:

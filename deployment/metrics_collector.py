@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from deployment.batch_metrics import batch_families
 from deployment.store.base import TaskStore
 from hhray import __version__, metrics
 from hhray.predicted_ratio import ratio_histograms
@@ -36,6 +37,7 @@ class ClipCollector(Collector):
         engines = self._store.engines(ENGINE_FRESH_SECONDS)
         yield from self._gauges(engines)
         yield from self._counters(engines)
+        yield from batch_families(engines)
 
     def _histograms(self) -> Iterator[Metric]:
         rows = [*self._store.metric_rows(), *ratio_histograms(self._store.costs())]

@@ -1,4 +1,4 @@
-"""Router: the only brain. It keeps tickets waiting on the engines and answers them with assignments.
+"""Router: the only brain. It keeps tickets waiting on the engines, and plans what each engine's gang does.
 
 Its memory is an index of the queue, rebuilt from the store; a dead router loses nothing. It also turns the store's
 clockwork: reaping lost leases, folding metric events, removing what has expired.
@@ -9,15 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import ray
 from ray.serve.handle import DeploymentHandle
 
 from deployment.artifacts import DirectoryArtifacts
+from deployment.janitor import Janitor
 from deployment.keys import server_secret
-from deployment.scheduling import Assignment, BatchLimits, QueueIndex
+from deployment.oldest_first import OldestFirst
+from deployment.scheduler.values import GangPlan, GangState
+from deployment.scheduling import BatchLimits
 from deployment.store import open_store
 from deployment.work_meter import WorkMeter
 from hhray.errors import ConfigError, StoreUnavailable
@@ -52,9 +57,10 @@ class Router:
         self._settings = settings
         self._engines = engines
         self._store = open_store(settings)
-        self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
-        self._limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)
-        self._index = QueueIndex()
+        artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+        self._janitor = Janitor(self._store, artifacts, settings.store)
+        limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)
+        self._scheduler = OldestFirst(limits)
         self._last_sequence = 0
         self._meter = WorkMeter(self._store, settings.autoscaling.arrival_window_seconds)
         # Without engines no ticket waits for one: Serve would wake a single engine for it, whatever the work asks for.
@@ -80,15 +86,18 @@ class Router:
         """A hint that a task became claimable."""
         self._wake.set()
 
-    async def assign(self, ticket: str, engine_id: str, ranks: int) -> Assignment | None:
-        """The next batch for an engine that redeems `ticket` with `ranks` free ranks; None when nothing waits."""
-        self._waiting.discard(ticket)
-        if not len(self._index):
+    async def plan(self, ticket: str | None, state: GangState) -> GangPlan:
+        """What a gang shall do now: asked when a ticket came, when a batch ended and at boundaries after that.
+
+        `ticket` is what came since the engine's last question. Tickets of `state` that starts use wait no more.
+        """
+        if ticket is not None and not len(self._scheduler):
             await self._refresh()  # a task may have come that nobody hinted at
-        assignment = self._index.take(self._limits, ranks, self._num_engines)
-        if assignment is not None:
-            logger.info("%s gets %d of %s", engine_id, len(assignment.task_ids), assignment.bucket)
-        return assignment
+        plan = self._scheduler.plan(state, time.time())
+        self._waiting.difference_update((state.tickets or ())[: len(plan.starts)])
+        for start in plan.starts:
+            logger.info("%s gets %d of %s", state.engine_id, len(start.task_ids), start.bucket)
+        return replace(plan, waiting=len(self._scheduler))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The work there is, in GPU-seconds, for the autoscaling policy: see deployment.autoscaling.Signals."""
@@ -111,14 +120,17 @@ class Router:
                 await self._refresh()
             except StoreUnavailable as error:
                 logger.warning("queue not read, trying again: %s", error)
-            while len(self._waiting) < min(
-                len(self._index), self._settings.router.tickets_per_engine * self._num_engines
-            ):
+            while len(self._scheduler) and len(self._waiting) < self._most_tickets:
                 self._issue_ticket()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.router.poll_seconds):
                     await self._wake.wait()
             self._wake.clear()
+
+    @property
+    def _most_tickets(self) -> int:
+        """Enough for each engine to have some: an idle one must hear of work that the others have no room for."""
+        return self._settings.router.tickets_per_engine * self._num_engines
 
     def _issue_ticket(self) -> None:
         ticket = str(uuid.uuid4())
@@ -153,19 +165,21 @@ class Router:
     async def _refresh(self) -> None:
         """Add what became claimable since the last look."""
         tasks = await asyncio.to_thread(self._store.queued, self._last_sequence)
-        self._index.add(tasks)
+        self._scheduler.add(tasks)
         self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
 
     async def _reconcile(self) -> None:
         """Make the index what the store says: tasks assigned but never claimed come back, cancelled ones go."""
         tasks = await asyncio.to_thread(self._store.queued, 0)
-        self._index.replace(tasks)
+        self._scheduler.replace(tasks)
         self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
         fresh = 5 * self._settings.router.heartbeat_seconds
-        self._num_engines = max(self._least_engines, len(await asyncio.to_thread(self._store.engines, fresh)))
+        living = len(await asyncio.to_thread(self._store.engines, fresh))
+        self._num_engines = max(self._least_engines, living)
+        self._scheduler.num_engines = max(1, living)
 
     async def _reap(self) -> None:
-        for task_id, state in await asyncio.to_thread(self._store.reap, self._settings.store.max_faults):
+        for task_id, state in await asyncio.to_thread(self._janitor.reap):
             logger.warning("task %s: lease ran out, now %s", task_id, state.value)
             self._wake.set()
 
@@ -176,6 +190,6 @@ class Router:
         await asyncio.to_thread(self._store.fold)
 
     async def _expire(self) -> None:
-        for task_id in await asyncio.to_thread(self._store.expire):
-            await asyncio.to_thread(self._artifacts.delete_task, task_id)
+        for task_id in await asyncio.to_thread(self._janitor.expire):
             logger.info("task %s: expired and removed", task_id)
+        await asyncio.to_thread(self._janitor.collect)

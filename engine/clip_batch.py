@@ -29,8 +29,8 @@ class ClipBatch:
     """Clips of one shape. Steps are counted over all passes; a pass begins with its first step, not before, so that a
     transformer that has to be swapped in is asked for when it is needed.
 
-    It begins on all ranks of the gang. Between any two steps it may `go_on` on others, which need its `state` unless
-    they made the last step.
+    It begins on the ranks of `link`, in `layout` or the cheapest; without a link on all ranks of the gang. Between any
+    two steps it may `go_on` on others, which begin it too and need its `state` unless they made the last step.
     """
 
     def __init__(
@@ -39,6 +39,8 @@ class ClipBatch:
         passes: tuple[Pass, ...],
         denoiser_of: DenoiserOf,
         shapes: WarmShapes | None = None,
+        link: Link | None = None,
+        layout: ParallelLayout | None = None,
     ) -> None:
         self.prepared, self.passes = tuple(prepared), passes
         self.next_step, self.num_steps = 0, sum(one.num_steps for one in passes)
@@ -46,9 +48,8 @@ class ClipBatch:
         self._pass = 0
         self._base_audios: list[Tensor] | None = None
         self._bytes_before = 0
-        self._link: Link | None = None
-        self._layout: ParallelLayout | None = None
-        self._batch = self.denoiser.start([one.clip for one in prepared])
+        self._link, self._layout = link, layout
+        self._batch = self.denoiser.start([one.clip for one in prepared], link, layout)
 
     @property
     def denoiser(self) -> Denoiser:
@@ -136,11 +137,16 @@ class ClipBatch:
             clips = [self._given(item, state) for item in range(len(self.prepared))]
             self._enter(state.pass_index, clips)
         if state is not None:
-            self._batch.resume(state.latents, state.next_step)
-            self._base_audios = list(state.base_audios) or None
-            self.next_step = state.next_step + sum(one.num_steps for one in self.passes[: self._pass])
+            device = self._batch.videos[0].device
+            self._batch.resume([one.to(device) for one in state.latents], state.next_step)
+            self._base_audios = [audio.to(device) for audio in state.base_audios] or None
+            self.next_step = self.steps_of(state)
             for source, noise in zip(self._sources, state.noise, strict=True):
                 source.state = noise
+
+    def steps_of(self, state: ClipState) -> int:
+        """Steps made until a state, over all passes."""
+        return state.next_step + sum(one.num_steps for one in self.passes[: state.pass_index])
 
     @property
     def _sources(self) -> list[NoiseSource]:
@@ -168,7 +174,8 @@ class ClipBatch:
 
     def _given(self, item: int, state: ClipState) -> ClipInput:
         """The clip of a super-resolution pass that another rank began: its sound is held."""
-        one, (video, audio) = self.prepared[item], state.latents[2 * item : 2 * item + 2]
+        one, device = self.prepared[item], self._batch.videos[0].device
+        video, audio = (latent.to(device) for latent in state.latents[2 * item : 2 * item + 2])
         grid, frame = self.passes[state.pass_index].grid, one.first_frames[state.pass_index]
         clip = one.clip
         given = ClipInput(grid, clip.audio_latents, clip.text, clip.draw, frame, audio.latent, video.latent)

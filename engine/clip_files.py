@@ -1,4 +1,5 @@
-"""Rank 0's files: each is written in a thread while its clip is decoded, and on while the next one is denoised.
+"""A rank's files, those of blocks it is the first of: each is written in a thread while its clip is decoded, and on
+while the next one is denoised.
 
 Frames wait in the memory they were decoded into, those of one batch at most. Files have a name of their own until they
 are complete.
@@ -6,6 +7,7 @@ are complete.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import threading
@@ -21,9 +23,10 @@ from engine.frame_buffer import FrameBuffer
 from engine.messages import MuxReport
 from engine.mux import write_mp4
 from engine.video_encoder import X264, VideoEncoder
-from hhray.errors import EngineFault
+from hhray.errors import DiskFull, EngineFault
 
 logger = logging.getLogger(__name__)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 BARE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -50,9 +53,9 @@ class ClipFiles:
         self._writing: dict[tuple[str, int], _Writing] = {}
 
     def begin(self, batch_id: str, index: int, decoding: ClipDecoding) -> None:
-        """Write a clip of rank 0 as it is decoded; waits until those of other batches are written."""
+        """Write a clip as the first rank of its block decodes it; waits until those of other batches are written."""
         if decoding.frames is None:
-            raise EngineFault("only rank 0 writes clips; this is a fault of the caller")
+            raise EngineFault("only the first rank of a block writes clips; this is a fault of the caller")
         self._discard([(batch_id, index)])
         with self._lock:
             others = [one.encoder for (batch, _), one in self._writing.items() if batch != batch_id]
@@ -68,6 +71,7 @@ class ClipFiles:
 
         Raises:
             EngineFault: the name is not a bare file name, the clip is not decoded, or its decode failed.
+            DiskFull: there is no room for it.
             av.error.FFmpegError, OSError: the file could not be written.
         """
         if not BARE_NAME.fullmatch(name):
@@ -78,6 +82,12 @@ class ClipFiles:
             raise EngineFault(f"clip {index} of batch {batch_id} is not decoded")
         try:
             encoder = one.encoder.result()
+        except OSError as error:  # FFmpeg's errors of the system are OSErrors, too
+            if error.errno in NO_ROOM:
+                raise DiskFull(
+                    f"no room left in {self._folder} for a clip; free some, or give the disk more"
+                ) from error
+            raise
         finally:  # not before: `begin` waits for it
             with self._lock:
                 self._writing.pop((batch_id, index), None)

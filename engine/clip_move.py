@@ -1,8 +1,9 @@
 """Moves a batch from one block of ranks to another between two steps; the weights are there already.
 
-Every rank of the gang began the batch, so texts, pictures and segments are on all of them. What the steps have changed
-goes from one rank of the old block to those of the new one that were not in it, directly; no other rank takes part, so
-clips on other blocks are not held up. All ranks learn of every move in the same order: then no two wait for each other.
+The ranks of both blocks have begun the batch, so texts, pictures and segments are on all of them. What the steps have
+changed goes from one rank of the old block to those of the new one that were not in it, directly; no other rank takes
+part, so clips on other blocks are not held up. Ranks learn of the moves that concern them in the same order: then no
+two wait for each other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What denoising changes, as a value: what ranks that go on with a batch need from those that made the steps before.
 
-Everything else (texts, pictures, segments, held sound, positions) follows from the jobs, and is on every rank of the
-gang that began the batch. Between two ranks the state goes as two vectors: a head of uint8, whose length both know, and
+Everything else (texts, pictures, segments, held sound, positions) follows from the jobs, and is on every rank that
+began the batch. Between two ranks the state goes as two vectors: a head of uint8, whose length both know, and
 a body of float32, whose length the head says.
 """
 
@@ -30,6 +30,15 @@ class LatentState:
     latent: Tensor
     solver: SolverState
 
+    def to(self, device: torch.device) -> LatentState:
+        """The same on a device; itself where it is there."""
+        if self.latent.device == device:
+            return self
+        return LatentState(
+            self.latent.to(device),
+            SolverState(self.solver.order, tuple(tensor.to(device) for tensor in self.solver.tensors)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ClipState:
@@ -44,6 +53,18 @@ class ClipState:
     latents: tuple[LatentState, ...]
     noise: tuple[Tensor, ...]
     base_audios: tuple[Tensor, ...] = ()
+
+    def on_host(self) -> ClipState:
+        """A copy in host memory that later steps do not touch."""
+        latents = tuple(
+            LatentState(
+                one.latent.to("cpu", copy=True),
+                SolverState(one.solver.order, tuple(tensor.to("cpu", copy=True) for tensor in one.solver.tensors)),
+            )
+            for one in self.latents
+        )
+        audios = tuple(audio.to("cpu", copy=True) for audio in self.base_audios)
+        return ClipState(self.pass_index, self.next_step, latents, tuple(one.clone() for one in self.noise), audios)
 
     def head(self) -> Tensor:
         """The numbers and the generators' states: uint8, on the CPU."""

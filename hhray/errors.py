@@ -14,6 +14,8 @@ HhrayError
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
+│   ├── ArtifactsUnavailable 503 the store of files takes or gives no file; retry
+│   │   └── DiskFull        503  a disk has no room left
 │   ├── LeaseLost           the task belongs to another owner now; drop the work
 │   └── EngineFault         500  a gang failed; the task goes to another attempt
 │       ├── GangDied        a rank process is gone
@@ -28,7 +30,8 @@ HhrayError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 
 class HhrayError(Exception):
@@ -144,14 +147,35 @@ class StoreUnavailable(ServiceError):
     retryable = True
 
 
+class ArtifactsUnavailable(ServiceError):
+    """The store of files takes or gives no file now. Tasks that meet it are not to blame."""
+
+    code = "ModelUnavailable"
+    status = 503
+    retryable = True
+
+
+class DiskFull(ArtifactsUnavailable):
+    """A disk - of the store of files, or the scratch disk of an engine - has no room left."""
+
+
 class LeaseLost(ServiceError):
     """The task was taken over, cancelled or removed: this owner must drop it without writing."""
 
 
 class EngineFault(ServiceError):
-    """A gang failed while it ran a clip; the task is requeued or, after too many faults, FAILED."""
+    """A gang failed while it ran a clip; the task is requeued or, after too many faults, FAILED.
+
+    `ranks` are those in which it failed, as far as that is known; empty: unknown.
+    """
 
     retryable = True
+    ranks: frozenset[int] = frozenset()
+
+    def at(self, ranks: Iterable[int]) -> Self:
+        """The same fault, in these ranks."""
+        self.ranks = frozenset(ranks)
+        return self
 
 
 class GangDied(EngineFault):

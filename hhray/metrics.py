@@ -67,10 +67,28 @@ COLD_SHAPES = Metric(
     ("engine",),
 )
 
+BATCH_SIZE = Metric(
+    "hhray_batch_size",
+    "histogram",
+    "Clips of each batch that was begun, by engine, since that engine started.",
+    ("engine",),
+    (1.0, 2.0, 4.0, 8.0, 16.0),
+)
+CLIPS_BY_DEGREE = Metric(
+    "hhray_clips_by_degree", "gauge", "Clips begun, by the number of ranks they run on; 0: paused.", ("degree",)
+)
+PREEMPTIONS = Metric(
+    "hhray_preemptions",
+    "counter",
+    "Batches that a plan demoted, promoted, paused or resumed, by engine, since that engine started.",
+    ("engine", "reason"),
+)
+
 HISTOGRAMS = (CLIP_SECONDS, STAGE_SECONDS, PREDICTED_RATIO)
 GAUGES = (QUEUE_DEPTH, QUEUED_GPU_SECONDS, RUNNING_CLIPS, RUNNING_GPU_SECONDS, ENGINES, ENGINES_DESIRED, BUILD_INFO)
 COUNTERS = (COLD_SHAPES,)
-ALL = HISTOGRAMS + GAUGES + COUNTERS
+OF_BATCHES = (BATCH_SIZE, CLIPS_BY_DEGREE, PREEMPTIONS)  # from the engines' heartbeats
+ALL = HISTOGRAMS + GAUGES + COUNTERS + OF_BATCHES
 
 
 @dataclass(frozen=True, slots=True)

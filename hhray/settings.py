@@ -182,6 +182,31 @@ class EngineSettings(_Group):
         gt=0,
         description="Longest start of a gang: processes and rendezvous; and a second more for every 100 MB of weights.",
     )
+    publish_patience_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        description="A finished clip waits so long for a task store that does not answer; its lease is asked for again "
+        "all the while.",
+    )
+    artifact_patience_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="A finished clip waits so long for an artifact store that takes no file, then its task goes back "
+        "to the queue without blame.",
+    )
+    storage_pause_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="An engine whose clip could not be stored takes no work for so long, and twice as long each time "
+        "it happens again.",
+    )
+    quarantine_strikes: int = Field(
+        default=2,
+        ge=0,
+        description="An engine whose rank or GPU failed so often within the window takes no work while another engine "
+        "lives, and is reported; 0: never.",
+    )
+    quarantine_window_seconds: float = Field(default=3600.0, gt=0, description="Window in which faults are counted.")
     cpus_per_rank: float = Field(default=0.1, gt=0, description="Logical Ray CPUs a rank reserves.")
     gpus_per_rank: float | None = Field(
         default=None, ge=0, description="Logical Ray GPUs a rank reserves; empty: 1 where it computes on one, else 0."
@@ -255,6 +280,16 @@ class StoreSettings(_Group):
     lease_seconds: float = Field(default=20.0, gt=0, description="A running task not renewed for so long is requeued.")
     max_faults: int = Field(default=3, ge=1, description="A task that made this many gangs fail ends FAILED.")
     task_ttl_seconds: float = Field(default=86400.0, gt=0, description="Tasks and files are kept so long after submit.")
+    min_free_bytes: int = Field(
+        default=256 * 1024**2,
+        ge=0,
+        description="With less room on a disk no clip is begun on its engine, and no new media is taken in.",
+    )
+    orphan_grace_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        description="Files that no task names are removed at this age; longer than engine.publish_patience_seconds.",
+    )
     url_ttl_seconds: float = Field(default=86400.0, gt=0, description="Life of a signed download URL.")
     max_queued: int = Field(
         default=10000, ge=1, description="Creates are refused with 429 beyond so many unfinished tasks."

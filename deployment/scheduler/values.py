@@ -55,13 +55,15 @@ class RunningBatch:
 class GangState:
     """One engine's gang: `num_ranks` ranks and the batches they have begun. Ranks in no busy batch are free.
 
-    `warm` names the buckets whose shapes it has run since it started.
+    `warm` names the buckets whose shapes it has run since it started. `tickets` are those it holds for batches to
+    come, in order: no more than so many can be started; None: any number.
     """
 
     engine_id: str
     num_ranks: int
     batches: tuple[RunningBatch, ...] = ()
     warm: frozenset[str] = frozenset()
+    tickets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,11 @@ class GangPlan:
 
     Batches that are busy are not named: they are asked about at their own boundary. Blocks of `starts`, of `blocks` and
     of busy batches never overlap. `because` says why a batch was moved or paused, for the log and the metrics:
-    "demoted", "promoted", "paused", "resumed".
+    "demoted", "promoted", "paused", "resumed". `waiting` tasks stay in the queue; an engine returns tickets beyond
+    them.
     """
 
     starts: tuple[Start, ...] = ()
     blocks: Mapping[str, Block | None] = field(default_factory=dict)
     because: Mapping[str, str] = field(default_factory=dict)
+    waiting: int = 0

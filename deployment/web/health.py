@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
+from deployment.fault_record import QUARANTINED
 from deployment.metrics_collector import render
 from deployment.web.services import Services
 from deployment.work_meter import desired_engines
@@ -12,7 +13,7 @@ from hhray import __version__
 
 # Heartbeats missed in a row before an engine counts as gone.
 MISSED_HEARTBEATS = 5
-WARM_STATES = frozenset({"ready", "busy"})
+WARM_STATES = frozenset({"ready", "busy", QUARANTINED})
 
 
 def health_routes(services: Services) -> APIRouter:
@@ -41,6 +42,11 @@ def health_routes(services: Services) -> APIRouter:
                 "engines": len(engines),
                 "engines_desired": desired(),
                 "warm": any(engine.state in WARM_STATES for engine in engines),
+                "suspects": [
+                    {"engine": engine.engine_id, "node": engine.detail.get("node", ""), **suspect}
+                    for engine in engines
+                    for suspect in engine.detail.get("suspects", [])
+                ],
                 "queued": depth.queued,
                 "queued_gpu_seconds": round(depth.queued_gpu_seconds, 3),
                 "running": depth.running,

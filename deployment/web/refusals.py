@@ -11,11 +11,12 @@ from starlette.exceptions import HTTPException
 
 from deployment.dialects.dashscope import render_error
 from deployment.web.services import request_id_of
-from hhray.errors import HhrayError, NotFound, RequestError, StoreUnavailable, Throttled
+from hhray.errors import ArtifactsUnavailable, HhrayError, NotFound, RequestError, StoreUnavailable, Throttled
 
 logger = logging.getLogger("ray.serve")
 
 STORE_RETRY_SECONDS = 2.0
+DISK_RETRY_SECONDS = 30.0
 _ROUTING_CODES = {404: NotFound.code, 405: "MethodNotAllowed"}
 
 
@@ -23,6 +24,7 @@ def add_refusals(app: FastAPI) -> None:
     """Register the handlers. A ServiceError without one of its own ends in RequestNaming, with the trace logged."""
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
+    app.add_exception_handler(ArtifactsUnavailable, _no_files)
     app.add_exception_handler(HTTPException, _no_route)
 
 
@@ -39,6 +41,13 @@ def _store_unavailable(request: Request, error: Exception) -> JSONResponse:
     message = "The task store does not answer; please try again in a few seconds."
     headers = {"retry-after": str(math.ceil(STORE_RETRY_SECONDS))}
     return _answer(request, StoreUnavailable.status, StoreUnavailable.code, message, headers)
+
+
+def _no_files(request: Request, error: Exception) -> JSONResponse:
+    logger.error("request %s: %s", request_id_of(request), error)
+    message = "The server cannot store files now; please try again in a minute. Requests without media are taken."
+    headers = {"retry-after": str(math.ceil(DISK_RETRY_SECONDS))}
+    return _answer(request, ArtifactsUnavailable.status, ArtifactsUnavailable.code, message, headers)
 
 
 def _no_route(request: Request, error: Exception) -> JSONResponse:

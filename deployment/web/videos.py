@@ -75,6 +75,8 @@ def _create(services: Services, caller: Caller, request: Request, body: bytearra
     _check_capabilities(services.served.capabilities, call.request)
     idempotency_key = dashscope.parse_idempotency_key(request.headers.get("idempotency-key"))
     _check_backlog(services)
+    if call.request.media:
+        services.artifacts.check_room()
     task = _insert(services, caller, call, idempotency_key, request_id_of(request))
     # From here on the task exists: nothing below may fail.
     if task.ready:

@@ -12,9 +12,10 @@ import pytest
 from deployment.app import engine_options
 from deployment.clip_engine import ClipEngine
 from deployment.gang import Gang
-from deployment.scheduling import Assignment
+from deployment.scheduler.values import GangPlan, GangState, Start
 from deployment.store.sqlite import SqliteStore
-from engine.messages import ClipJob, MuxReport, StepReport
+from engine.messages import ClipJob, LoadReport, MuxReport, StepReport
+from hhray.blocks import Block
 from hhray.errors import GangDied
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
@@ -31,8 +32,11 @@ class FakeGang:
         self.scratch, self.calls = scratch, list[str]()
         self.fault: Exception | None = None
         self.pids: list[int] = []
+        self.cold_shapes = 0
+        self.report = LoadReport(0.0, 0, 0)
         self.before_mux: Callable[[int], Awaitable[None]] | None = None
-        self.stepping = [asyncio.Event() for _ in range(2)]
+        self.before_report: Callable[[int], Awaitable[None]] | None = None
+        self.stepping = [asyncio.Event() for _ in range(3)]
         self._batches: list[str] = []
 
     def _note(self, what: str, batch_id: str) -> int:
@@ -42,12 +46,17 @@ class FakeGang:
         self.calls.append(f"{what} {number}")
         return number
 
-    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
+    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
         self._note("begin", batch_id)
 
     def steps(self, batch_id: str, first: int, count: int, limit: float) -> asyncio.Future[StepReport]:
         async def step() -> StepReport:
-            self.stepping[self._note("steps", batch_id)].set()
+            if self.fault is not None:
+                raise self.fault
+            number = self._note("steps", batch_id)
+            self.stepping[number].set()
+            if self.before_report is not None:
+                await self.before_report(number)
             return StepReport(first, count, 0.01, 0, 0)
 
         return asyncio.ensure_future(step())
@@ -67,6 +76,18 @@ class FakeGang:
     async def end(self, batch_id: str, limit: float) -> None:
         self._note("end", batch_id)
 
+    async def pause(self, batch_id: str, path: Path, limit: float) -> bool:
+        self._note("pause", batch_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"latents")
+        return True
+
+    async def resume(
+        self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, path: Path, next_step: int, limit: float
+    ) -> None:
+        assert path.read_bytes() == b"latents"
+        self.calls.append(f"resume on {block} after {next_step}")
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -84,12 +105,12 @@ class Engine(ClipEngine):
 class Bench:
     """An engine whose router hands out one task a ticket, oldest first, and whose gangs are fakes."""
 
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[Task]) -> None:
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[Task], **engine: Any) -> None:
         self.gangs: list[FakeGang] = []
         settings = load_settings(
             overrides={
                 "data_dir": str(home),
-                "engine": {"preset": "pico"},
+                "engine": {"preset": "pico", **engine},
                 "store": {"sqlite_path": str(home / "tasks.sqlite3")},
             }
         )
@@ -99,11 +120,13 @@ class Bench:
             self.gangs.append(FakeGang(home))
             return self.gangs[-1]
 
-        async def assign(_engine: ClipEngine, _ticket: str) -> Assignment | None:
-            return Assignment((waiting.pop(0),), "bucket", 2) if waiting else None
+        async def plan(_engine: ClipEngine, _ticket: str | None, state: GangState) -> GangPlan:
+            is_free = waiting and state.tickets and not state.batches
+            starts = (Start((waiting.pop(0),), "bucket", Block(0, 2)),) if is_free else ()
+            return GangPlan(starts, waiting=len(waiting))
 
         monkeypatch.setattr(Gang, "start", start)
-        monkeypatch.setattr(ClipEngine, "_ask_router", assign)
+        monkeypatch.setattr(ClipEngine, "_ask_router", plan)
         self.settings = settings
 
     async def engine(self) -> Engine:
@@ -172,7 +195,124 @@ def test_a_file_that_is_lost_costs_its_clip_an_attempt_and_the_gang_is_replaced(
     assert (found.state, found.faults) == (TaskState.PENDING, 1)
 
 
-@pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 2), (2, 1, 2), (8, 1, 8), (1, 3, 1), (4, 2, 4)])
-def test_a_lone_engine_of_one_rank_takes_a_second_ticket(ranks: int, replicas: int, tickets: int) -> None:
+def test_an_engine_whose_clip_found_no_place_requeues_it_without_blame_and_takes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[Task], task_store: SqliteStore
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, tasks, artifact_patience_seconds=0.1)
+    (tmp_path / "artifacts").write_text("no directory")
+
+    async def scenario() -> list[str]:
+        engine = await bench.engine()
+        outcomes = [await engine.run_next("one"), await engine.run_next("two")]
+        await engine.stop()
+        return outcomes
+
+    assert asyncio.run(scenario()) == ["done", "refused"]
+    assert len(bench.gangs) == 1, "the gang is not to blame either"
+    first, second = (task_store.get(task.task_id) for task in tasks)
+    assert first is not None
+    assert second is not None
+    assert (first.state, first.attempt, first.faults) == (TaskState.PENDING, 1, 0)
+    assert (second.state, second.attempt) == (TaskState.PENDING, 0)
+
+
+class Deaths:
+    """The first clip is paused for two others on the halves of 4 ranks; when both are on their way, rank 3 fails."""
+
+    def __init__(self, bench: Bench, names: list[str]) -> None:
+        self.bench, self.names = bench, names
+        self.is_dead = False
+
+    async def __call__(self, _ticket: str | None, state: GangState) -> GangPlan:
+        batches = {one.task_ids[0]: one for one in state.batches}
+        blocks = {one.batch_id: one.block for one in state.batches if not one.busy}
+        paused, left, right = self.names
+        if self.is_dead:
+            waits = any(one.block for one in state.batches)
+            if not batches or waits:
+                return GangPlan((), blocks)
+            return GangPlan((), dict.fromkeys(blocks, Block(0, 4)))
+        if not batches and len(state.tickets or ()) == 4:
+            return GangPlan((Start((paused,), "b", Block(0, 4)),), waiting=9)
+        first = batches.get(paused)
+        if first and first.block and not first.busy and first.units_done >= 2:
+            starts = (Start((left,), "b", Block(0, 2)), Start((right,), "b", Block(2, 2)))
+            return GangPlan(starts, {first.batch_id: None}, {first.batch_id: "paused"}, waiting=9)
+        if {left, right} <= batches.keys() and all(batches[name].units_done for name in (left, right)):
+            self.is_dead = True
+            self.bench.gangs[0].fault = GangDied("steps failed on rank 3").at([3])
+        return GangPlan((), blocks, waiting=9)
+
+
+def test_only_the_block_with_the_failed_rank_is_blamed_and_a_paused_clip_goes_on_with_the_next_gang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_task: Callable[..., Task], task_store: SqliteStore
+) -> None:
+    names = [add_task().task_id for _ in range(3)]
+    bench = Bench(tmp_path, monkeypatch, [], ranks=4, command_seconds=0.001)
+    planner = Deaths(bench, names)
+    monkeypatch.setattr(ClipEngine, "_ask_router", planner)  # no function: called without the engine
+
+    async def scenario() -> dict[str, int]:
+        engine = await bench.engine()
+        gang = bench.gangs[0]
+
+        async def wait_for_each_other(number: int) -> None:
+            if number:
+                await asyncio.gather(*(event.wait() for event in gang.stepping[1:]))
+
+        gang.before_report = wait_for_each_other
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(engine.run_next(str(number)) for number in range(4)))
+        detail = engine._describe().detail["preemptions"]
+        await engine.stop()
+        return dict(detail)
+
+    assert asyncio.run(scenario()) == {"paused": 1}
+    paused, left, right = (task_store.get(name) for name in names)
+    assert paused is not None
+    assert left is not None
+    assert right is not None
+    assert (paused.state, paused.attempt, paused.faults) == (TaskState.SUCCEEDED, 1, 0)
+    assert (left.state, left.faults) == (TaskState.PENDING, 0), "requeued without blame"
+    assert (right.state, right.faults) == (TaskState.PENDING, 1)
+    assert [call for call in bench.gangs[1].calls if call.startswith("resume")] == ["resume on 0-3 after 2"]
+    assert list((tmp_path / "scratch").iterdir()) == [], "the file of the pause is gone"
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_with_the_router_away_the_oldest_task_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[Task], task_store: SqliteStore, hangs: bool
+) -> None:
+    bench = Bench(tmp_path, monkeypatch, [])
+    bench.settings = bench.settings.model_copy(
+        update={"router": bench.settings.router.model_copy(update={"assign_timeout_seconds": 0.1})}
+    )
+
+    async def away(_engine: ClipEngine, _ticket: str | None, _state: GangState) -> GangPlan:
+        if hangs:
+            await asyncio.sleep(PATIENCE)
+        raise ConnectionError
+
+    monkeypatch.setattr(ClipEngine, "_ask_router", away)
+
+    async def scenario() -> tuple[str, str]:
+        engine = await bench.engine()
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await engine.run_next("one"), await engine.run_next("two")
+            assert await engine.run_next("three") == "empty"
+        await engine.stop()
+        return outcomes
+
+    assert asyncio.run(scenario()) == ("done", "done")
+    ended = [task_store.get(task.task_id) for task in tasks]
+    assert [task.state for task in ended if task] == [TaskState.SUCCEEDED] * 2
+    oldest, younger = (task.ended_at for task in ended if task)
+    assert oldest is not None
+    assert younger is not None
+    assert oldest < younger
+
+
+@pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 3), (2, 1, 4), (8, 1, 10), (1, 3, 3), (4, 2, 6)])
+def test_an_engine_takes_a_ticket_for_each_rank_and_two_that_wait(ranks: int, replicas: int, tickets: int) -> None:
     settings = load_settings(overrides={"engine": {"preset": "pico", "ranks": ranks, "replicas": replicas}})
     assert engine_options(settings)["max_ongoing_requests"] == tickets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from deployment.lease_keeper import LeaseKeeper
 from deployment.store.base import Claim
 from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, MuxReport, StepReport
+from hhray.blocks import Block
 from hhray.errors import GangDied, MediaError, RequestError
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
@@ -38,7 +39,7 @@ class RecordingGang:
         self._queued = 0
         self._turn = asyncio.Lock()
 
-    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], limit: float) -> None:
+    async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
         self.jobs = jobs
         if self.begin_error is not None:
             raise self.begin_error
@@ -68,6 +69,18 @@ class RecordingGang:
         self.ended.append(batch_id)
 
 
+@dataclass
+class OwnSeat:
+    """Of a batch that nobody asks for its ranks."""
+
+    gang: RecordingGang
+    block: Block = field(default_factory=lambda: Block(0, 2))
+    is_asked: bool = False
+
+    def going_on(self, units_done: int, seconds: float) -> None:
+        pass
+
+
 class Bench:
     """Store, keeper and artifacts around a run."""
 
@@ -81,7 +94,7 @@ class Bench:
     def run(self, claims: list[Claim], gang: RecordingGang) -> None:
         run = ClipRun(
             claims,
-            gang=gang,  # type: ignore[arg-type]
+            seat=OwnSeat(gang),  # type: ignore[arg-type]
             store=self.store,
             artifacts=self.artifacts,
             keeper=self.keeper,
@@ -138,7 +151,8 @@ def test_a_deterministic_request_becomes_a_deterministic_job(bench: Bench, claim
 def test_one_command_is_queued_ahead_and_short_steps_are_joined(bench: Bench, claims: list[Claim]) -> None:
     short, long = gang_of(bench, 0.05), gang_of(bench, 0.3)
     bench.run(claims[:1], short)
-    # The first two go out before anything is measured; then 0.25 s of 0.05 s steps make a command.
+    # The first two go out before anything is measured; then 0.25 s of 0.05 s steps make a command. Long ones have a
+    # boundary after each: none of them waits behind another once they have been measured.
     assert short.commands == [(0, 1), (1, 1), (2, 5), (7, 1)] or short.commands == [(0, 1), (1, 1), (2, 4), (6, 2)]
     bench.run(claims[1:], long)
     assert long.commands == [(step, 1) for step in range(8)]
@@ -146,7 +160,7 @@ def test_one_command_is_queued_ahead_and_short_steps_are_joined(bench: Bench, cl
 
 
 def test_a_cancel_is_seen_between_commands_and_the_neighbour_is_requeued(bench: Bench, claims: list[Claim]) -> None:
-    gang = gang_of(bench, 0.3)
+    gang = gang_of(bench, 0.26)
     cancelled, neighbour = (claim.task for claim in claims)
 
     def cancel(step: int) -> None:

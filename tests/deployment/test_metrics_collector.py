@@ -117,3 +117,22 @@ def test_a_store_that_does_not_answer_gives_no_half_figures(store):
     store.close()
     with pytest.raises(StoreUnavailable):
         render(store, "tiny", lambda: 2)
+
+
+def test_batches_are_counted_by_size_degree_and_reason(store):
+    details = (
+        {"batch_sizes": {"1": 5, "3": 2}, "clips_by_degree": {"2": 4, "0": 1}, "preemptions": {"paused": 2}},
+        {"batch_sizes": {"4": 1}, "clips_by_degree": {"2": 4}, "preemptions": {}},
+    )
+    for name, detail in zip(("e1", "e2"), details, strict=True):
+        store.heartbeat(EngineRecord(name, 2, "tiny", "busy", detail=detail))
+    found = families(store)
+    sizes = found["hhray_batch_size"]
+    assert samples(sizes, "hhray_batch_size_count") == {(("engine", "e1"),): 7, (("engine", "e2"),): 1}
+    assert samples(sizes, "hhray_batch_size_sum") == {(("engine", "e1"),): 11, (("engine", "e2"),): 4}
+    of_e1 = {key[1][1]: count for key, count in samples(sizes, "hhray_batch_size_bucket").items() if key[0][1] == "e1"}
+    assert of_e1 == {"1.0": 5, "2.0": 5, "4.0": 7, "8.0": 7, "16.0": 7, "+Inf": 7}
+    degrees = samples(found["hhray_clips_by_degree"], "hhray_clips_by_degree")
+    assert degrees == {(("degree", "0"),): 1, (("degree", "2"),): 8}
+    reasons = samples(found["hhray_preemptions"], "hhray_preemptions_total")
+    assert reasons == {(("engine", "e1"), ("reason", "paused")): 2}

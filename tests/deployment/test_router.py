@@ -10,7 +10,9 @@ import pytest
 
 from deployment import router as router_module
 from deployment.router import Router, check_store_fits
+from deployment.scheduler.values import GangPlan, GangState
 from deployment.store.sqlite import SqliteStore
+from hhray.blocks import Block
 from hhray.errors import ConfigError
 from hhray.geometry import Ratio
 from hhray.model_size import preset
@@ -33,6 +35,10 @@ class Engines:
         return self.open[ticket]
 
 
+def idle(*tickets: str) -> GangState:
+    return GangState("engine", 2, tickets=tickets)
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(router_module.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
@@ -48,7 +54,7 @@ def test_sqlite_is_refused_on_more_than_one_node() -> None:
     check_store_fits(load_settings(overrides={"store": {"url": "postgresql://db/tasks"}}), 2)
 
 
-def test_at_most_two_tickets_wait_per_engine_and_an_assignment_frees_a_place(
+def test_at_most_two_tickets_wait_per_engine_and_a_start_frees_a_place(
     settings: Settings, task_store: SqliteStore, add_task: Callable[..., Task]
 ) -> None:
     tasks = [add_task(ratio) for ratio in (Ratio.R1_1, Ratio.R16_9, Ratio.R4_3, Ratio.R3_4)]
@@ -60,10 +66,10 @@ def test_at_most_two_tickets_wait_per_engine_and_an_assignment_frees_a_place(
         await asyncio.sleep(0.4)
         assert len(engines.open) == 2
         first = next(iter(engines.open))
-        assignment = await router.assign(first, "engine", 2)
-        assert assignment is not None
-        assert assignment.task_ids == (tasks[0].task_id,)
-        task_store.claim(assignment.task_ids, "engine", 60.0)
+        plan = await router.plan(first, idle(first))
+        assert [start.task_ids for start in plan.starts] == [(tasks[0].task_id,)]
+        assert (plan.starts[0].block, plan.waiting) == (Block(0, 2), 3)
+        task_store.claim(plan.starts[0].task_ids, "engine", 60.0)
         await asyncio.sleep(0.3)
         assert len(engines.open) == 3, "the accepted ticket no longer waits"
         router._meter.read()
@@ -85,13 +91,12 @@ def test_an_assigned_task_that_nobody_claims_comes_back(
         await router.__init__(settings, SERVED, Engines())  # type: ignore[misc]
         await asyncio.sleep(0.2)
         for _ in range(2):  # the engine that got it the first time died before its claim
-            assignment = await router.assign("ticket", "engine", 2)
-            assert assignment is not None
-            assert assignment.task_ids == (task.task_id,)
+            plan = await router.plan("ticket", idle("ticket"))
+            assert [start.task_ids for start in plan.starts] == [(task.task_id,)]
             await asyncio.sleep(0.4)
         task_store.cancel_pending(task.task_id, None)
         await asyncio.sleep(0.3)
-        assert await router.assign("ticket", "engine", 2) is None
+        assert await router.plan("ticket", idle("ticket")) == GangPlan()
         await _stop(router)
 
     asyncio.run(scenario())

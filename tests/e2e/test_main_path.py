@@ -115,6 +115,10 @@ def test_short_clips_of_one_shape_are_packed_and_equal_their_single_runs(server:
         packed = [client.wait(task_id) for task_id in twins]
         files = [client.download(view, tmp_path / f"{i}.mp4") for i, view in enumerate([alone, *packed])]
     assert re.search(rf"batch {twins[0]}\.1 begins: 2 clips", server.engine_log())
+    sizes = re.findall(
+        r'hhray_batch_size_bucket\{engine="[^"]+",le="(1.0|2.0)"\} (\S+)', httpx.get(f"{server.url}/metrics").text
+    )
+    assert float(dict(sizes)["2.0"]) > float(dict(sizes)["1.0"]), "a batch of two was counted"
     single, same, other = (np.stack(frames_of(path)) for path in files)
     # Latents agree to 1e-5 (tests/engine); the encoder may decide differently on such a difference, by a shade:
     # 1.26 grey levels were seen with these weights, whose pictures are all noise, and the same in two runs.

@@ -22,6 +22,7 @@ from engine.exchange import step_bytes
 from engine.local_attention import LocalRule
 from engine.model.dit import AudioVideoTransformer
 from engine.model.stream import ItemShape, Modality, SegmentShape, TokenStream
+from engine.paused_state import read_state, write_state
 from engine.rendezvous import Rendezvous
 from engine.samplers.distilled import DistilledSampler
 from engine.samplers.noise import NoiseSource
@@ -102,6 +103,27 @@ def moved_clip(model: AudioVideoTransformer, rendezvous: Rendezvous, samplers: s
     return {"steps": steps, "sent": sent, "difference": difference(batch, alone) if last else None}
 
 
+def paused_clip(model: AudioVideoTransformer, rendezvous: Rendezvous, samplers: str, folder: Path) -> float | None:
+    """As `moved_clip`, but paused before each change of block: whoever goes on begins anew, with the file alone."""
+    groups = rendezvous.groups
+    batch, block = batch_of(model, samplers, groups.rank, groups.world_size), Block(0, groups.world_size)
+    for index, following in enumerate(WAYS[groups.world_size]):
+        if following != block:
+            path = folder / f"{samplers}{index}.paused"
+            if groups.rank == block.first:
+                write_state(path, batch.state)
+            wait_for(path)
+            batch, block = batch_of(model, samplers, groups.rank, groups.world_size), following
+            if groups.rank in block:
+                batch.go_on(groups.link(block), LAYOUTS.get(block), read_state(path, batch.state_form))
+        if groups.rank in block:
+            batch.step(index)
+    alone = batch_of(model, samplers)
+    for index in range(8):
+        alone.step(index)
+    return difference(batch, alone) if groups.rank in block else None
+
+
 def video_ranks(model: AudioVideoTransformer, rank: int, world_size: int) -> dict[str, Any]:
     """A clip whose sound and text lie on the last rank, the others having video experts only. The model loses some."""
     found = {}
@@ -163,35 +185,52 @@ def wait_for(path: Path) -> None:
 
 
 def two_at_once(worker: RankWorker, rank: int, folder: Path) -> dict[str, Any]:
-    """Clip a on the first half of 4 ranks, b on the second; each half waits for the other in the middle of its clip."""
-    for name, seed in (("a", 1), ("b", 2)):
-        worker.begin(name, (job(seed),))
-    worker.move("a", Block(0, 2))
-    worker.move("b", Block(2, 2))
+    """Clip a on the first half of 4 ranks, b on the second; each half waits for the other in the middle of its clip.
+
+    Then a is paused and goes on elsewhere, and b is decoded by a rank that is not the first.
+    """
+    name, block, seed = ("a", Block(0, 2), 1) if rank < 2 else ("b", Block(2, 2), 2)
+    worker.begin(name, (job(seed),), block)
     if rank < 2:
         worker.steps("a", 0, 5)
         (folder / f"half{rank}").touch()
         wait_for(folder / "whole3")  # b ends while a stands still
-    away = worker.steps("b" if rank < 2 else "a", 0, 8)  # not of this block: returns at once
-    if rank < 2:
-        worker.steps("a", 5, 3)
+        worker.steps("a", 5, 1)
     else:
         wait_for(folder / f"half{rank - 2}")
         worker.steps("b", 0, 8)
         (folder / f"whole{rank}").touch()
-    early = refusal(lambda: worker.decode("b", 0))
-    sent = worker.move("b", Block(0, 1)).bytes_sent
-    found = {"b": worker.latents("b", 0)[0]} if rank == 0 else {}
-    found |= {"a": worker.latents("a", 0)[0]} if rank < 2 else {"b": worker.latents("b", 0)[0]}
+    facts: dict[str, Any] = {"away": refusal(lambda: worker.steps("b" if rank < 2 else "a", 6, 1))}
+    return facts | paused_and_resumed(worker, rank, folder) | decoded_by_rank_1(worker, rank)
+
+
+def paused_and_resumed(worker: RankWorker, rank: int, folder: Path) -> dict[str, Any]:
+    """Clip a after 6 steps: rank 0 goes on alone from memory, ranks 2 and 3 from the file; 1 asks for another step."""
+    path, jobs = folder / "a.paused", (job(1),)
+    if rank < 2:
+        worker.pause("a", str(path))
+    wait_for(path)
+    facts: dict[str, Any] = {"mode": oct(path.stat().st_mode & 0o777)}
+    if rank == 1:
+        return facts | {"early": refusal(lambda: worker.resume("a", jobs, Block(1, 1), str(path), 5))}
+    worker.resume("a", jobs, Block(0, 1) if rank == 0 else Block(2, 2), str(path), 6)
+    worker.steps("a", 6, 2)
+    return facts | {"videos": {"a": worker.latents("a", 0)[0]}}
+
+
+def decoded_by_rank_1(worker: RankWorker, rank: int) -> dict[str, Any]:
+    """Clip b goes from ranks 2 and 3 to rank 1, which has nothing of it, and is a file there."""
+    if rank == 0:
+        return {}
+    if rank == 1:
+        worker.begin("b", (job(2),), Block(2, 2))
+    sent = worker.move("b", Block(1, 1)).bytes_sent
+    if rank > 1:
+        return {"sent": sent, "left": refusal(lambda: worker.latents("b", 0))}
+    video = worker.latents("b", 0)[0]
     worker.decode("b", 0)
     mux = worker.mux("b", 0, "b.mp4")
-    return {
-        "away": [away.count, away.seconds, away.bytes_exchanged],
-        "early": early,
-        "sent": sent,
-        "frames": mux.num_frames if mux else None,
-        "videos": found,
-    }
+    return {"sent": sent, "frames": mux.num_frames if mux else None, "videos": {"b": video}}
 
 
 def same_twice(worker: RankWorker) -> dict[str, Any]:
@@ -222,7 +261,7 @@ def worker_facts(rank: int, world_size: int, folder: Path) -> tuple[dict[str, An
     facts: dict[str, Any] = {"twice": twice}
     if world_size == 4:
         facts["both"] = two_at_once(worker, rank, folder)
-        for name, video in facts["both"].pop("videos").items():
+        for name, video in facts["both"].pop("videos", {}).items():
             alone = latents_alone(folder, {"a": 1, "b": 2}[name])
             facts["both"][f"difference of {name}"] = ((video - alone).abs().max() / alone.abs().max()).item()
     worker.close()
@@ -247,6 +286,7 @@ def main(rank: int, world_size: int, folder: Path) -> None:
         model = AudioVideoTransformer(SIZE, torch.float32)
         fill_random(model, 1)
         facts |= {samplers: moved_clip(model, rendezvous, samplers) for samplers in SAMPLERS}
+        facts["paused"] = {name: paused_clip(model, rendezvous, name, folder) for name in SAMPLERS}
         facts["video"] = video_ranks(model, rank, world_size)
     rendezvous.close()
     if world_size in WAYS:

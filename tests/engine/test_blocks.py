@@ -83,16 +83,33 @@ def test_only_what_is_missing_moves_and_only_to_those_who_lack_it(block_gang):
     assert results == [[0, 2 * (heads + begun), 0, 0], [0] * 4, [0, 0, 2 * (heads + solved), 0], [0] * 4]
 
 
+@pytest.mark.parametrize("samplers", ["noisy", "guided"])
+@pytest.mark.parametrize("world_size", SIZES)
+def test_a_paused_clip_goes_on_from_its_file_on_another_block(block_gang, world_size, samplers):
+    found = [result.facts["paused"][samplers] for result in block_gang(world_size)]
+    assert found[1] <= 1e-5  # where it ends
+    assert found.count(None) == world_size - 1
+
+
 def test_two_clips_run_at_once_on_two_blocks(block_gang):
     results = [result.facts["both"] for result in block_gang(4)]
     for rank, result in enumerate(results):
-        assert result["away"] == [8, 0.0, 0]
-        assert result["difference of a" if rank < 2 else "difference of b"] <= 1e-5
-        assert result["early"] == "batch b is on ranks 2-3; move it to a block with rank 0 first"
-    # decoded where the decoder is
-    assert results[0]["difference of b"] <= 1e-5
-    assert [result["frames"] for result in results] == [75, None, None, None]
-    assert [result["sent"] > 0 for result in results] == [False, False, True, False]
+        assert result["away"] == f"no batch {'b' if rank < 2 else 'a'} on rank {rank}; begin it first"
+    assert results[1]["difference of b"] <= 1e-5
+
+
+def test_the_first_rank_of_any_block_writes_the_file_and_ranks_that_are_left_forget_the_batch(block_gang):
+    results = [result.facts["both"] for result in block_gang(4)]
+    assert results[1]["frames"] == 75
+    assert [result.get("sent", 0) > 0 for result in results] == [False, False, True, False]
+    assert [results[rank]["left"] for rank in (2, 3)] == [f"no batch b on rank {r}; begin it first" for r in (2, 3)]
+
+
+def test_a_paused_batch_goes_on_from_memory_or_from_its_private_file(block_gang):
+    results = [result.facts["both"] for result in block_gang(4)]
+    assert [results[rank]["difference of a"] <= 1e-5 for rank in (0, 2, 3)] == [True] * 3
+    assert {result["mode"] for result in results} == {"0o600"}
+    assert results[1]["early"] == "batch a was paused after 6 steps, not 5"
 
 
 @pytest.mark.parametrize("world_size", SIZES)

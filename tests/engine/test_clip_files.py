@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import engine.clip_files as files_module
+from disk_faults import full_disk
 from engine.clip_files import ClipFiles
 from engine.codecs.additive import AdditiveAudioCodec
 from engine.codecs.averaging import AveragingVideoCodec
@@ -18,7 +19,7 @@ from engine.delivery import Delivery
 from engine.exchange import GroupLink
 from engine.mux import write_mp4
 from engine.video_encoder import X264, VideoEncoder
-from hhray.errors import EngineFault
+from hhray.errors import DiskFull, EngineFault
 from hhray.geometry import Size
 
 DECODED = Size(64, 32)
@@ -170,3 +171,12 @@ def test_a_batch_that_is_forgotten_leaves_no_file(files, tmp_path):
     assert list((tmp_path / "scratch").iterdir()) == []
     with pytest.raises(EngineFault, match="clip 1 of batch b is not decoded"):
         files.finish("b", 1, "clip.mp4")
+
+
+def test_a_full_scratch_disk_is_told_and_leaves_no_file(files, tmp_path):
+    with full_disk(100):
+        files.begin("batch", 0, one := decoding())
+        one.run()
+        with pytest.raises(DiskFull, match="no room left"):
+            files.finish("batch", 0, "clip.mp4")
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -82,7 +82,7 @@ def serving(settings: Settings) -> Iterator[Live]:
     """A server with these settings on a free port of its own."""
     secret = server_secret(settings)
     store = SqliteStore(settings.sqlite_file)
-    artifacts = DirectoryArtifacts(settings.artifact_dir, secret)
+    artifacts = DirectoryArtifacts(settings.artifact_dir, secret, settings.store.min_free_bytes)
     kicked: list[str] = []
     served = ServedModel(preset("pico"))
     cost = settings.cost_model(served)

@@ -167,6 +167,16 @@ def test_healthz_tells_the_attention_kernels_and_the_arithmetic(live):
     assert (health["attention"], health["arithmetic"]) == (kernels, ["float8"])
 
 
+def test_healthz_tells_which_ranks_are_suspect(live):
+    assert live.client.get("/healthz").json()["suspects"] == []
+    suspect = {"kind": "rank", "name": "1", "strikes": 2, "last": "rank 1 died"}
+    detail = {"node": "gpu-7", "suspects": [suspect]}
+    live.store.heartbeat(EngineRecord("engine-1", 2, "pico", "quarantined", detail=detail))
+    health = live.client.get("/healthz").json()
+    assert health["suspects"] == [{"engine": "engine-1", "node": "gpu-7", **suspect}]
+    assert health["warm"], "it works on where it is the only one"
+
+
 def test_metrics_count_every_finished_clip(live):
     for _ in range(3):
         live.finish(live.create_id(T2V))
