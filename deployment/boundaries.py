@@ -113,7 +113,8 @@ class Boundaries:
     async def stand(self, batch_id: str, units_done: int) -> Block | None:
         """At a boundary: the block to go on on; None: it is to be paused, and `resumption` says when it goes on."""
         self._table.stand(batch_id, units_done)
-        decision = self._decisions[batch_id] = asyncio.get_running_loop().create_future()
+        decision: asyncio.Future[Block | None] = asyncio.get_running_loop().create_future()
+        self._decisions[batch_id] = decision
         self._wake.set()
         return await decision
 
