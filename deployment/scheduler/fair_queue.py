@@ -20,11 +20,12 @@ Flow = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A task in a queue, ordered by `due`, then first come. `live`: it still waits there."""
+    """A task in a queue, ordered by `due`, then first come. `live`: it still waits there; `late`: in the late lane."""
 
     task: QueuedTask
     flow: Flow
     due: float
+    late: bool = False
     live: bool = True
 
     def __lt__(self, other: Waiting) -> bool:

@@ -32,14 +32,14 @@ class FreeRanks:
         """These ranks are no longer free."""
         self._bits &= ~(((1 << block.num_ranks) - 1) << block.first)
 
-    def give(self, block: Block) -> None:
-        """These ranks are free again."""
-        self._bits |= ((1 << block.num_ranks) - 1) << block.first
-
-    def has(self, block: Block) -> bool:
-        """Whether the gang has that block and all its ranks are free."""
-        bits = ((1 << block.num_ranks) - 1) << block.first
-        return self._bits & bits == bits
+    def around(self, block: Block, num_ranks: int) -> Block | None:
+        """The block of so many ranks around one that is taken, if the gang has it and its other ranks are free."""
+        first = block.first // num_ranks * num_ranks
+        if first + num_ranks > self._num_ranks or block.first + block.num_ranks > first + num_ranks:
+            return None
+        bits = ((1 << num_ranks) - 1) << first
+        own = ((1 << block.num_ranks) - 1) << block.first
+        return Block(first, num_ranks) if self._bits & bits == bits & ~own else None
 
     def choose(self, most: int, own: Block | None, from_above: bool) -> Block | None:
         """The free block of at most `most` ranks that suits best: the widest; among those the one the clip is on or a

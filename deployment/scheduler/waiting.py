@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 
+from deployment.scheduler.clips import Tier
 from deployment.scheduler.fair_queue import Accounts, FairQueue, Flow, Waiting
 from deployment.scheduler.policy import Policy
 from hhray.tasks import Priority, QueuedTask
@@ -19,23 +19,13 @@ from hhray.tasks import Priority, QueuedTask
 MOST_MOVES = 32
 
 
-class Tier(IntEnum):
-    """Who goes before whom; inside a tier the earliest due."""
-
-    KEPT = 0
-    RESERVED = 1
-    AGED = 2
-    ON_TIME = 3
-    LATE = 4
-
-
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the order depends on besides the queue: the time, the soonest a task can end, whether there is room for old
-    late tasks, and whether a tenant has ranks of its reserved share left."""
+    """What the order depends on besides the queue: the time, the fewest seconds a task of a bucket can take, whether
+    there is room for old late tasks, and whether a tenant has ranks of its reserved share left."""
 
     now: float
-    least_seconds: Callable[[QueuedTask], float]
+    least_seconds: Callable[[str], float]
     room_for_aged: bool
     owns_ranks: Callable[[str], bool]
 
@@ -61,7 +51,7 @@ class WaitingTasks:
         """Add tasks; one that waits already is left where it is."""
         for task in tasks:
             if task.task_id not in self._live:
-                self._enter(task, self._on_time, self._policy.due(task))
+                self._enter(task, self._on_time, self._policy.due(task.submitted_at, task.gpu_seconds, task.deadline))
 
     def discard(self, task_id: str) -> None:
         """Forget a task, if it waits."""
@@ -84,7 +74,7 @@ class WaitingTasks:
             if first is not None and view.owns_ranks(tenant):
                 return Tier.RESERVED, first
         late = self._late.head()
-        if late is not None and view.room_for_aged and self._policy.is_aged(late.task, view.now):
+        if late is not None and view.room_for_aged and late.due <= view.now:
             return Tier.AGED, late
         on_time = self._head_on_time(view)
         if on_time is not None:
@@ -100,8 +90,7 @@ class WaitingTasks:
     def put_back(self, waiting: Waiting) -> None:
         """It was taken and found no place: as if it never had been."""
         self._accounts.charge(waiting.flow, -waiting.task.gpu_seconds)
-        late = waiting.due == self._policy.aged_at(waiting.task)
-        self._enter(waiting.task, self._late if late else self._on_time, waiting.due)
+        self._enter(waiting.task, self._late if waiting.late else self._on_time, waiting.due)
 
     def settle(self) -> None:
         """End of a decision: when nothing waits, all flows start even again."""
@@ -121,7 +110,7 @@ class WaitingTasks:
 
     def _enter(self, task: QueuedTask, lane: FairQueue, due: float) -> None:
         flow = (task.tenant, task.priority.value)
-        waiting = Waiting(task, flow, due)
+        waiting = Waiting(task, flow, due, late=lane is self._late)
         if not self._flow_sizes.get(flow):
             self._accounts.join(flow)
         self._flow_sizes[flow] = self._flow_sizes.get(flow, 0) + 1
@@ -143,11 +132,16 @@ class WaitingTasks:
         """The first task that can still be on time; those before it that cannot move to the late lane."""
         for _ in range(MOST_MOVES):
             first = self._on_time.head()
-            if first is None or view.now + view.least_seconds(first.task) <= self._policy.last_end(first.task):
+            if first is None or not self._is_late(first.task, view):
                 return first
             self._leave(first)
-            self._enter(first.task, self._late, self._policy.aged_at(first.task))
+            task = first.task
+            self._enter(task, self._late, self._policy.aged_at(task.submitted_at, task.gpu_seconds))
         return self._on_time.head()
+
+    def _is_late(self, task: QueuedTask, view: View) -> bool:
+        last_end = self._policy.last_end(task.submitted_at, task.gpu_seconds, task.deadline)
+        return view.now + view.least_seconds(task.bucket) > last_end
 
     @staticmethod
     def _first(heaps: dict[str, list[Waiting]], name: str) -> Waiting | None:
