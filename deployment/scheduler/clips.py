@@ -15,7 +15,6 @@ from hhray.blocks import Block
 class Tier(IntEnum):
     """Who goes before whom; inside a tier the earliest due."""
 
-    KEPT = 0
     RESERVED = 1
     AGED = 2
     ON_TIME = 3
@@ -27,7 +26,7 @@ class Clip:
     """A batch at a boundary, or tasks (`tasks`) that would be begun as one. Times in seconds of the caller's clock.
 
     `due` orders it inside its tier, `target` is when it should end, `last_end` when it is late. `own` is the block it
-    was on. `fixed_degree`: it may run on that many ranks only (0: any). `short`: it has no long steps and is never
+    was on. `kept`: it gets a block before all others are served, if only a small one. `fixed_degree`: it may run on that many ranks only (0: any). `short`: it has no long steps and is never
     paused. `placed` is the block this decision gives it.
     """
 
@@ -40,6 +39,7 @@ class Clip:
     tenant: str
     reserved: bool
     short: bool
+    kept: bool = False
     units_done: int = 0
     own: Block | None = None
     batch_id: str = ""
@@ -67,9 +67,7 @@ def clip_of_batch(batch: RunningBatch, profile: ClipProfile, policy: Policy, now
     alone, since = profile.alone, batch.submitted_at
     last_end = policy.last_end(since, alone, batch.deadline)
     due, tier = policy.due(since, alone, batch.deadline), Tier.ON_TIME
-    if is_kept(batch, profile, policy):
-        tier = Tier.KEPT
-    elif now + profile.best_left(batch.units_done, policy.late_degree) > last_end:
+    if now + profile.best_left(batch.units_done, policy.late_degree) > last_end:
         due, tier = policy.aged_at(since, alone), Tier.LATE
     short = is_short(profile, policy)
     return Clip(
@@ -82,6 +80,7 @@ def clip_of_batch(batch: RunningBatch, profile: ClipProfile, policy: Policy, now
         tenant=batch.tenant,
         reserved=batch.reserved,
         short=short,
+        kept=is_kept(batch, profile, policy),
         units_done=batch.units_done,
         own=batch.block,
         batch_id=batch.batch_id,
@@ -112,6 +111,6 @@ def is_short(profile: ClipProfile, policy: Policy) -> bool:
 
 
 def is_kept(batch: RunningBatch, profile: ClipProfile, policy: Policy) -> bool:
-    """Whether a begun batch goes on before all others: it soon ends, or was paused often enough."""
+    """Whether a begun batch is not paused: it soon ends, or was paused often enough."""
     long_left = profile.long_units_left(batch.units_done, policy.long_step_seconds)
     return long_left < policy.steps_worth_a_pause or batch.pauses >= policy.max_pauses

@@ -73,12 +73,16 @@ class Decision:
     # --- who
 
     def _choose(self) -> list[Clip]:
-        """Clips in order, each with the number of ranks it shall have, until the free ranks are used up."""
-        room = len(self._free)
+        """Clips in order, each with the number of ranks it shall have, until the free ranks are used up.
+
+        Of the free ranks one is set aside for each kept clip whose turn has not come.
+        """
+        room, kept = len(self._free), sum(clip.kept for clip in self._undecided)
         share = room / max(1, len(self._undecided) + len(self._waiting))
         chosen: list[Clip] = []
-        while room > 0 and len(self._passed) < MOST_PASSED and (clip := self._next()) is not None:
-            degree = self._degree(clip, share, room)
+        while room > 0 and len(self._passed) < MOST_PASSED and (clip := self._next(room > kept)) is not None:
+            kept -= clip.kept
+            degree = self._degree(clip, share, room - kept)
             if degree:
                 clip.degree = degree
                 self._pack(clip, degree, room)
@@ -89,14 +93,16 @@ class Decision:
                 self._pass_over(clip)
         return chosen
 
-    def _next(self) -> Clip | None:
-        """The first of the batches at a boundary and the queue."""
+    def _next(self, others: bool) -> Clip | None:
+        """The first of the batches at a boundary and the queue; without `others` the first kept batch."""
+        if not others:
+            return self._next_kept()
         around = self._around
         batch = self._undecided[-1] if self._undecided else None
         if batch is not None and (tier := self._tier_by_share(batch)) != batch.tier:
             batch.tier = tier
             self._undecided.sort(key=lambda clip: clip.order, reverse=True)
-            return self._next()
+            return self._next(others)
         head = self._waiting.head(
             View(
                 around.now,
@@ -111,10 +117,14 @@ class Decision:
             return clip_of_task(waiting, tier, around.profile(waiting.task.bucket, 1), self._policy)
         return self._undecided.pop() if batch is not None else None
 
+    def _next_kept(self) -> Clip | None:
+        clip = next((clip for clip in reversed(self._undecided) if clip.kept), None)
+        if clip is not None:
+            self._undecided.remove(clip)
+        return clip
+
     def _tier_by_share(self, clip: Clip) -> Tier:
         """A batch's tier as long as its share has room: its tenant's reserved ranks, or those for old clips."""
-        if clip.tier is Tier.KEPT:
-            return clip.tier
         if clip.reserved and self._around.owned_left.get(clip.tenant, 0) > 0:
             return Tier.RESERVED
         if clip.tier in (Tier.LATE, Tier.AGED):
@@ -183,7 +193,7 @@ class Decision:
             if block is None or self._is_unfit(clip, block.num_ranks):
                 self._pass_over(clip)
             else:
-                clip.placed = block
+                clip.placed, clip.degree = block, block.num_ranks
                 self._free.take(block)
                 placed.append(clip)
         return placed
@@ -191,11 +201,11 @@ class Decision:
     def _grow(self, placed: list[Clip]) -> None:
         """Leftovers: widen the block of the longest unit as far as is efficient, until no block can be widened."""
         while len(self._free):
-            wider = [(clip.step(clip.placed.num_ranks), clip, block) for clip in placed if (block := self._wider(clip))]
+            wider = [(clip, block) for clip in placed if (block := self._wider(clip))]
             if not wider:
                 return
-            _, clip, block = max(wider, key=lambda one: one[0])
-            clip.placed = block
+            clip, block = max(wider, key=lambda one: one[0].step(one[0].degree))
+            clip.placed, clip.degree = block, block.num_ranks
             self._free.take(block)
 
     def _wider(self, clip: Clip) -> Block | None:

@@ -30,4 +30,3 @@ class BatchLimits:
         if tokens > self.alone_above_tokens * degree:
             return 1
         return max(1, min(self.max_clips, self.max_tokens // tokens))
-

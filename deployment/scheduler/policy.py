@@ -15,12 +15,12 @@ from hhray.tasks import Priority
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Order: `due`, `last_end`, `aged_at`. Layout: `target` and the fields on ranks. Preemption: the fields on steps."""
+    """Order: `due`, `last_end`, `aged_at`. Layout: `target` and the fields on ranks. Preemption: those on steps."""
 
     # --- Order
     # A clip that waited and ran for 3 times its time alone is late; the measure other video servers use too.
     deadline_multiple: float = 3.0
-    # A late clip goes behind all others, or an overload makes every clip late. It is late when even a block of this many
+    # A late clip goes behind all others, or an overload makes every clip late. It is late when even a block of so many
     # ranks would not end it in time: half a gang is what a busy gang can give.
     late_degree: int = 4
     # After 8 times its time alone a late clip goes first again, on at most a quarter of the ranks together with its
@@ -44,8 +44,8 @@ class Policy:
     long_step_seconds: float = 1.0
     steps_worth_a_pause: int = 2
     max_pauses: int = 6
-    # No unit holds a block longer than this: whoever comes next waits for its end. A clip whose units are longer takes a
-    # wider block or waits for one.
+    # No unit holds a block longer than this: whoever comes next waits for its end. A clip whose units are longer takes
+    # a wider block or waits for one.
     longest_step_seconds: float = 8.0
 
     # --- Layout

@@ -65,7 +65,9 @@ class CostTable:
         try:
             base, refine, decode = self._raw["seconds"][key.resolution.value][key.duration]
         except KeyError as error:
-            raise ConfigError(f"the cost file has no row {error} for {key}; add it, or leave it out of the mix") from None
+            raise ConfigError(
+                f"the cost file has no row {error} for {key}; add it, or leave it out of the mix"
+            ) from None
         raw, efficiency = self._raw, self._raw["efficiency"]
         return (
             *(Unit(base, efficiency["base"]) for _ in range(raw["base_steps"])),

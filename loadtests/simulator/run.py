@@ -197,7 +197,7 @@ class Simulation:
         self._check(gang)
         for batch in gang.batches.values():
             if batch.block is not None and not batch.busy:
-                self._begin_unit(gang, batch, now)
+                self._begin_unit(gang, batch, batch.block, now)
 
     @staticmethod
     def _check(gang: Gang) -> None:
@@ -205,16 +205,15 @@ class Simulation:
         if len(ranks) != len(set(ranks)) or any(rank >= gang.num_ranks for rank in ranks):
             raise RuntimeError(f"blocks overlap or leave the gang: {sorted(ranks)}; the plan is wrong")
 
-    def _begin_unit(self, gang: Gang, batch: Batch, now: float) -> None:
-        assert batch.block is not None
+    def _begin_unit(self, gang: Gang, batch: Batch, block: Block, now: float) -> None:
         first = batch.tasks[0]
-        seconds = self._costs.unit_seconds(first.bucket, batch.units_done, batch.block.num_ranks, len(batch.tasks))
+        seconds = self._costs.unit_seconds(first.bucket, batch.units_done, block.num_ranks, len(batch.tasks))
         if self._noise:
             seconds *= self._chance.lognormvariate(0.0, self._noise)
-        if batch.ran_on != batch.block:
+        if batch.ran_on != block:
             seconds += self._switch
             self.record.switches += 1
-        batch.ran_on, batch.busy, batch.free_at = batch.block, True, now + seconds
-        self.record.rank_seconds += seconds * batch.block.num_ranks
+        batch.ran_on, batch.busy, batch.free_at = block, True, now + seconds
+        self.record.rank_seconds += seconds * block.num_ranks
         self._count += 1
         heapq.heappush(self._events, (batch.free_at, self._count, gang, batch))

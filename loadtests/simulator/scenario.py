@@ -57,7 +57,9 @@ class Scenario:
                 raw[name] = tuple(raw[name])
             return cls(name=path.stem, **raw)
         except (TypeError, KeyError, ValueError) as error:
-            raise ConfigError(f"scenario {path}: {error}; the fields are those of loadtests.simulator.Scenario") from None
+            raise ConfigError(
+                f"scenario {path}: {error}; the fields are those of loadtests.simulator.Scenario"
+            ) from None
 
     def shapes(self) -> tuple[tuple[str, float], ...]:
         """Every bucket of the mix and its share of the arrivals."""
