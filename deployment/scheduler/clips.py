@@ -15,10 +15,10 @@ from hhray.blocks import Block
 class Tier(IntEnum):
     """Who goes before whom; inside a tier the earliest due."""
 
-    RESERVED = 1
-    AGED = 2
-    ON_TIME = 3
-    LATE = 4
+    RESERVED = 0
+    AGED = 1
+    ON_TIME = 2
+    LATE = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -26,8 +26,8 @@ class Clip:
     """A batch at a boundary, or tasks (`tasks`) that would be begun as one. Times in seconds of the caller's clock.
 
     `due` orders it inside its tier, `target` is when it should end, `last_end` when it is late. `own` is the block it
-    was on. `kept`: it gets a block before all others are served, if only a small one. `fixed_degree`: it may run on that many ranks only (0: any). `short`: it has no long steps and is never
-    paused. `placed` is the block this decision gives it.
+    was on. `kept`: it gets a block before others are served, if only a small one. `short`: it has no long steps.
+    `fixed_degree`: it may run on that many ranks only (0: any). `placed` is the block this decision gives it.
     """
 
     tier: Tier

@@ -48,8 +48,9 @@ class Degrees:
         return clip.profile.widest(clip.units_done, self.policy.efficiency_floor(self.backlog))
 
     def is_too_slow(self, clip: Clip, degree: int) -> bool:
-        """Whether its next unit would hold so few ranks for longer than any unit may."""
-        if clip.fixed_degree or degree == clip.profile.degrees[-1]:
+        """Whether its next unit would hold so few ranks for longer than any unit may: half a gang is always enough."""
+        half = fitting(clip, clip.profile.degrees[-1] // 2)
+        if clip.fixed_degree or degree >= half:
             return False
         return clip.step(degree) > self.policy.longest_step_seconds
 
