@@ -16,20 +16,26 @@ from dataclasses import dataclass, field
 from hhray.tasks import QueuedTask
 
 Flow = tuple[str, str]
+# Plain tuples in the heaps: they are compared without a call into Python.
+Item = tuple[tuple[float, int, int], "Waiting"]
+Shown = tuple[float, tuple[float, int, int], "Waiting"]
 
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A task in a queue, ordered by `due`, then first come. `live`: it still waits there; `late`: in the late lane."""
+    """A task in a queue. `order`: when it is due, then first come; `number` makes it unique. `live`: it still waits
+    there; `late`: in the late lane."""
 
     task: QueuedTask
     flow: Flow
-    due: float
+    order: tuple[float, int, int]
     late: bool = False
     live: bool = True
 
-    def __lt__(self, other: Waiting) -> bool:
-        return (self.due, self.task.sequence) < (other.due, other.task.sequence)
+    @property
+    def due(self) -> float:
+        """What orders it among those of its lane."""
+        return self.order[0]
 
 
 @dataclass(slots=True)
@@ -68,27 +74,27 @@ class FairQueue:
 
     def __init__(self, accounts: Accounts, quantum: float) -> None:
         self._accounts, self._quantum = accounts, quantum
-        self._flows: dict[Flow, list[Waiting]] = {}
-        self._ring: list[tuple[float, Waiting]] = []
-        self._shown: dict[Flow, tuple[float, Waiting]] = {}
+        self._flows: dict[Flow, list[Item]] = {}
+        self._ring: list[Shown] = []
+        self._shown: dict[Flow, Shown] = {}
 
     def push(self, waiting: Waiting) -> None:
         """Add a task."""
         tasks = self._flows.setdefault(waiting.flow, [])
-        heapq.heappush(tasks, waiting)
-        if tasks[0] is waiting:
+        heapq.heappush(tasks, (waiting.order, waiting))
+        if tasks[0][1] is waiting:
             self._show(waiting.flow)
 
     def head(self) -> Waiting | None:
         """The next task; None when there is none."""
         while self._ring:
             shown = self._ring[0]
-            flow = shown[1].flow
+            flow = shown[2].flow
             if self._shown.get(flow) is not shown:
                 heapq.heappop(self._ring)  # the flow was shown anew since
                 continue
             first = self._first(flow)
-            if first is shown[1] and shown[0] == self._round(flow):
+            if first is shown[2] and shown[0] == self._round(flow):
                 return first
             heapq.heappop(self._ring)
             if first is None:
@@ -99,14 +105,14 @@ class FairQueue:
 
     def _first(self, flow: Flow) -> Waiting | None:
         tasks = self._flows[flow]
-        while tasks and not tasks[0].live:
+        while tasks and not tasks[0][1].live:
             heapq.heappop(tasks)
-        return tasks[0] if tasks else None
+        return tasks[0][1] if tasks else None
 
     def _round(self, flow: Flow) -> float:
         return self._accounts.of(flow) // self._quantum
 
     def _show(self, flow: Flow) -> None:
         """Show the flow's first task in the ring, in the flow's round."""
-        shown = self._shown[flow] = (self._round(flow), self._flows[flow][0])
+        shown = self._shown[flow] = (self._round(flow), *self._flows[flow][0])
         heapq.heappush(self._ring, shown)

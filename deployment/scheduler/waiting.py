@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from deployment.scheduler.clips import Tier
-from deployment.scheduler.fair_queue import Accounts, FairQueue, Flow, Waiting
+from deployment.scheduler.fair_queue import Accounts, FairQueue, Flow, Item, Waiting
 from deployment.scheduler.policy import Policy
 from hhray.tasks import Priority, QueuedTask
 
@@ -40,8 +40,9 @@ class WaitingTasks:
         self._accounts = Accounts(lambda flow: policy.weight(flow[0], Priority(flow[1])))
         self._on_time = FairQueue(self._accounts, policy.quantum_seconds)
         self._late = FairQueue(self._accounts, policy.quantum_seconds)
-        self._reserved: dict[str, list[Waiting]] = {}
-        self._buckets: dict[str, list[Waiting]] = {}
+        self._reserved: dict[str, list[Item]] = {}
+        self._buckets: dict[str, list[Item]] = {}
+        self._entered = 0
         self.gpu_seconds = 0.0
 
     def __len__(self) -> int:
@@ -103,14 +104,15 @@ class WaitingTasks:
         """Up to `most` waiting tasks of the same bucket that may run in one batch with it, the earliest due first."""
         found: list[Waiting] = []
         while len(found) < most and self._first(self._buckets, task.bucket) is not None:
-            found.append(heapq.heappop(self._buckets[task.bucket]))
+            found.append(heapq.heappop(self._buckets[task.bucket])[1])
         for waiting in found:
-            heapq.heappush(self._buckets.setdefault(task.bucket, []), waiting)
+            heapq.heappush(self._buckets.setdefault(task.bucket, []), (waiting.order, waiting))
         return found
 
     def _enter(self, task: QueuedTask, lane: FairQueue, due: float) -> None:
         flow = (task.tenant, task.priority.value)
-        waiting = Waiting(task, flow, due, late=lane is self._late)
+        self._entered += 1
+        waiting = Waiting(task, flow, (due, task.sequence, self._entered), late=lane is self._late)
         if not self._flow_sizes.get(flow):
             self._accounts.join(flow)
         self._flow_sizes[flow] = self._flow_sizes.get(flow, 0) + 1
@@ -118,9 +120,9 @@ class WaitingTasks:
         self.gpu_seconds += task.gpu_seconds
         lane.push(waiting)
         if task.reserved and task.tenant in self._policy.reserved:
-            heapq.heappush(self._reserved.setdefault(task.tenant, []), waiting)
+            heapq.heappush(self._reserved.setdefault(task.tenant, []), (waiting.order, waiting))
         if self._packs(task):
-            heapq.heappush(self._buckets.setdefault(task.bucket, []), waiting)
+            heapq.heappush(self._buckets.setdefault(task.bucket, []), (waiting.order, waiting))
 
     def _leave(self, waiting: Waiting) -> None:
         waiting.live = False
@@ -144,10 +146,10 @@ class WaitingTasks:
         return view.now + view.least_seconds(task.bucket) > last_end
 
     @staticmethod
-    def _first(heaps: dict[str, list[Waiting]], name: str) -> Waiting | None:
+    def _first(heaps: dict[str, list[Item]], name: str) -> Waiting | None:
         heap = heaps.get(name, [])
-        while heap and not heap[0].live:
+        while heap and not heap[0][1].live:
             heapq.heappop(heap)
         if not heap:
             heaps.pop(name, None)
-        return heap[0] if heap else None
+        return heap[0][1] if heap else None
