@@ -49,10 +49,9 @@ class Degrees:
 
     def is_too_slow(self, clip: Clip, degree: int) -> bool:
         """Whether its next unit would hold so few ranks for longer than any unit may: half a gang is always enough."""
-        half = fitting(clip, clip.profile.degrees[-1] // 2)
-        if clip.fixed_degree or degree >= half:
+        if clip.fixed_degree or clip.step(degree) <= self.policy.longest_step_seconds:
             return False
-        return clip.step(degree) > self.policy.longest_step_seconds
+        return degree < fitting(clip, clip.profile.degrees[-1] // 2)
 
 
 def fitting(clip: Clip, ranks: float) -> int:

@@ -69,11 +69,11 @@ class Accounts:
 class FairQueue:
     """Waiting tasks by flow. A push, a look at the head and a pop are O(log n).
 
-    What is no longer live is dropped when it comes to the head.
+    What no longer waits, or not in this lane, is dropped when it comes to the head.
     """
 
-    def __init__(self, accounts: Accounts, quantum: float) -> None:
-        self._accounts, self._quantum = accounts, quantum
+    def __init__(self, accounts: Accounts, quantum: float, late: bool) -> None:
+        self._accounts, self._quantum, self._late = accounts, quantum, late
         self._flows: dict[Flow, list[Item]] = {}
         self._ring: list[Shown] = []
         self._shown: dict[Flow, Shown] = {}
@@ -105,7 +105,7 @@ class FairQueue:
 
     def _first(self, flow: Flow) -> Waiting | None:
         tasks = self._flows[flow]
-        while tasks and not tasks[0][1].live:
+        while tasks and not (tasks[0][1].live and tasks[0][1].late is self._late):
             heapq.heappop(tasks)
         return tasks[0][1] if tasks else None
 

@@ -16,7 +16,7 @@ from deployment.scheduler.policy import Policy
 from hhray.tasks import Priority, QueuedTask
 
 # One decision moves no more tasks than this to the late lane; the next one goes on.
-MOST_MOVES = 32
+MOST_MOVES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class WaitingTasks:
         self._live: dict[str, Waiting] = {}
         self._flow_sizes: dict[Flow, int] = {}
         self._accounts = Accounts(lambda flow: policy.weight(flow[0], Priority(flow[1])))
-        self._on_time = FairQueue(self._accounts, policy.quantum_seconds)
-        self._late = FairQueue(self._accounts, policy.quantum_seconds)
+        self._on_time = FairQueue(self._accounts, policy.quantum_seconds, late=False)
+        self._late = FairQueue(self._accounts, policy.quantum_seconds, late=True)
         self._reserved: dict[str, list[Item]] = {}
         self._buckets: dict[str, list[Item]] = {}
         self._entered = 0
@@ -52,7 +52,7 @@ class WaitingTasks:
         """Add tasks; one that waits already is left where it is."""
         for task in tasks:
             if task.task_id not in self._live:
-                self._enter(task, self._on_time, self._policy.due(task.submitted_at, task.gpu_seconds, task.deadline))
+                self._enter(task, self._policy.due(task.submitted_at, task.gpu_seconds, task.deadline), late=False)
 
     def discard(self, task_id: str) -> None:
         """Forget a task, if it waits."""
@@ -91,7 +91,7 @@ class WaitingTasks:
     def put_back(self, waiting: Waiting) -> None:
         """It was taken and found no place: as if it never had been."""
         self._accounts.charge(waiting.flow, -waiting.task.gpu_seconds)
-        self._enter(waiting.task, self._late if waiting.late else self._on_time, waiting.due)
+        self._enter(waiting.task, waiting.due, waiting.late)
 
     def settle(self) -> None:
         """End of a decision: when nothing waits, all flows start even again."""
@@ -109,16 +109,16 @@ class WaitingTasks:
             heapq.heappush(self._buckets.setdefault(task.bucket, []), (waiting.order, waiting))
         return found
 
-    def _enter(self, task: QueuedTask, lane: FairQueue, due: float) -> None:
+    def _enter(self, task: QueuedTask, due: float, late: bool) -> None:
         flow = (task.tenant, task.priority.value)
         self._entered += 1
-        waiting = Waiting(task, flow, (due, task.sequence, self._entered), late=lane is self._late)
+        waiting = Waiting(task, flow, (due, task.sequence, self._entered), late)
         if not self._flow_sizes.get(flow):
             self._accounts.join(flow)
         self._flow_sizes[flow] = self._flow_sizes.get(flow, 0) + 1
         self._live[task.task_id] = waiting
         self.gpu_seconds += task.gpu_seconds
-        lane.push(waiting)
+        (self._late if late else self._on_time).push(waiting)
         if task.reserved and task.tenant in self._policy.reserved:
             heapq.heappush(self._reserved.setdefault(task.tenant, []), (waiting.order, waiting))
         if self._packs(task):
@@ -136,9 +136,9 @@ class WaitingTasks:
             first = self._on_time.head()
             if first is None or not self._is_late(first.task, view):
                 return first
-            self._leave(first)
-            task = first.task
-            self._enter(task, self._late, self._policy.aged_at(task.submitted_at, task.gpu_seconds))
+            due = self._policy.aged_at(first.task.submitted_at, first.task.gpu_seconds)
+            first.order, first.late = (due, *first.order[1:]), True
+            self._late.push(first)
         return self._on_time.head()
 
     def _is_late(self, task: QueuedTask, view: View) -> bool:
