@@ -49,6 +49,7 @@ class Decision:
         self._batches = [self._clip(b) for b in gang.batches if not b.busy and b.batch_id not in self._stay]
         self._undecided = sorted(self._batches, key=lambda clip: clip.order, reverse=True)
         self._passed: list[Waiting] = []
+        self._tasks_per_rank = -(-len(waiting) // max(1, len(self._free) + around.idle_elsewhere))
 
     def plan(self) -> GangPlan:
         """Decide; what is begun has left the queue."""
@@ -85,7 +86,7 @@ class Decision:
             degree = self._degree(clip, share, room - kept)
             if degree:
                 clip.degree = degree
-                self._pack(clip, degree, room)
+                self._pack(clip, degree)
                 self._use_share(clip, degree)
                 room -= degree
                 chosen.append(clip)
@@ -151,12 +152,11 @@ class Decision:
             return degree != fitting(clip, clip.fixed_degree)
         return clip.tier not in (Tier.AGED, Tier.RESERVED) and self._degrees.is_too_slow(clip, degree)
 
-    def _pack(self, clip: Clip, degree: int, room: int) -> None:
+    def _pack(self, clip: Clip, degree: int) -> None:
         """Tasks of the same bucket join, when there are more tasks than free ranks, and all can still be in time."""
         if not self._policy.packing or not clip.tasks or clip.fixed_degree:
             return
-        share = -(-(len(self._waiting) + 1) // max(1, room + self._around.idle_elsewhere))
-        most = min(self._around.batch_cap(clip.bucket), share)
+        most = min(self._around.batch_cap(clip.bucket), self._tasks_per_rank)
         if most < 2:
             return
         companions = self._waiting.companions(clip.tasks[0].task, most - 1)

@@ -42,10 +42,11 @@ class Degrees:
         return 1
 
     def widest(self, clip: Clip) -> int:
-        """The most ranks worth giving to its next unit."""
+        """The most ranks worth giving to its next unit; its own work is no backlog."""
         if clip.fixed_degree:
             return fitting(clip, clip.fixed_degree)
-        return clip.profile.widest(clip.units_done, self.policy.efficiency_floor(self.backlog))
+        others = self.backlog - clip.left(1) / clip.profile.degrees[-1]
+        return clip.profile.widest(clip.units_done, self.policy.efficiency_floor(others))
 
     def is_too_slow(self, clip: Clip, degree: int) -> bool:
         """Whether its next unit would hold so few ranks for longer than any unit may: half a gang is always enough."""
