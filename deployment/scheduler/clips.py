@@ -106,11 +106,11 @@ def clip_of_task(waiting: Waiting, tier: Tier, profile: ClipProfile, policy: Pol
 
 
 def is_short(profile: ClipProfile, policy: Policy) -> bool:
-    """Whether a clip has too few long steps to be worth a pause, from its beginning."""
-    return profile.long_units_left(0, policy.long_step_seconds) < policy.steps_worth_a_pause
+    """Whether a clip has no long step."""
+    return profile.longest_step(1) < policy.long_step_seconds
 
 
 def is_kept(batch: RunningBatch, profile: ClipProfile, policy: Policy) -> bool:
-    """Whether a begun batch is not paused: it soon ends, or was paused often enough."""
-    long_left = profile.long_units_left(batch.units_done, policy.long_step_seconds)
-    return long_left < policy.steps_worth_a_pause or batch.pauses >= policy.max_pauses
+    """Whether a begun batch is not paused: it ends anyhow, or was paused often enough."""
+    units_left = profile.num_units - batch.units_done
+    return units_left < policy.units_worth_a_pause or batch.pauses >= policy.max_pauses

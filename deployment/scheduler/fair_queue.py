@@ -96,11 +96,11 @@ class FairQueue:
             first = self._first(flow)
             if first is shown[2] and shown[0] == self._round(flow):
                 return first
-            heapq.heappop(self._ring)
             if first is None:
+                heapq.heappop(self._ring)
                 del self._flows[flow], self._shown[flow]
             else:
-                self._show(flow)
+                heapq.heapreplace(self._ring, self._now_shown(flow))
         return None
 
     def _first(self, flow: Flow) -> Waiting | None:
@@ -114,5 +114,8 @@ class FairQueue:
 
     def _show(self, flow: Flow) -> None:
         """Show the flow's first task in the ring, in the flow's round."""
+        heapq.heappush(self._ring, self._now_shown(flow))
+
+    def _now_shown(self, flow: Flow) -> Shown:
         shown = self._shown[flow] = (self._round(flow), *self._flows[flow][0])
-        heapq.heappush(self._ring, shown)
+        return shown

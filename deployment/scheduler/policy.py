@@ -39,10 +39,11 @@ class Policy:
     reserved: Mapping[str, float] = field(default_factory=dict)
 
     # --- Preemption
-    # A unit is long when it takes a second on one rank; a clip with fewer than two of them left is not paused: others
-    # would gain less than the pause costs it. All of 256P is short in this sense.
-    long_step_seconds: float = 1.0
-    steps_worth_a_pause: int = 2
+    # Whoever is due first runs first, at every boundary; a clip with fewer than two units left goes on, as others would
+    # gain nothing. (Keeping every clip with fewer than two *long* units left, all of 256P among them, was worse: short
+    # clips then share blocks instead of running one after the other on wide ones.)
+    units_worth_a_pause: int = 2
+    # A clip that was paused so often goes on from then on.
     max_pauses: int = 6
     # No unit holds a block longer than this: whoever comes next waits for its end. A clip whose units are longer takes
     # a wider block or waits for one.
@@ -50,8 +51,11 @@ class Policy:
 
     # --- Layout
     # What the choice of ranks aims at: below the deadline, so that a clip has something to lose.
+    # Clips without a unit of a second are short, as all of 256P is: they aim higher, and at as many ranks as are
+    # efficient when they miss, as they need them for a moment only.
     target_multiple: float = 1.5
     short_target_multiple: float = 1.1
+    long_step_seconds: float = 1.0
     # Below `narrow_backlog_seconds` a clip gets two ranks at least: a block of one is hard to widen later.
     min_degree: int = 2
     narrow_backlog_seconds: float = 40.0
