@@ -12,37 +12,44 @@ from deployment.scheduler.values import GangState, RunningBatch
 
 @dataclass(slots=True)
 class Fleet:
-    """Gangs by engine id, each as it was when it last asked. `begun` is GPU-seconds left of what they have begun."""
+    """Gangs by engine id, each as it was when it last asked, and sums over them: what a decision needs of all gangs
+    does not depend on how many there are.
+
+    `begun`: GPU-seconds left of what they have begun; `idle`: ranks that nothing ran on.
+    """
 
     gangs: dict[str, GangState] = field(default_factory=dict)
-    begun: dict[str, float] = field(default_factory=dict)
+    num_ranks: int = 0
+    _parts: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _begun: float = 0.0
+    _idle: int = 0
 
     def remember(self, gang: GangState, gpu_seconds_left: float) -> None:
         """A gang asked."""
+        self.forget(gang.engine_id)
+        idle = gang.num_ranks - sum(batch.block.num_ranks for batch in gang.batches if batch.block)
         self.gangs[gang.engine_id] = gang
-        self.begun[gang.engine_id] = gpu_seconds_left
+        self._parts[gang.engine_id] = (gpu_seconds_left, idle)
+        self.num_ranks += gang.num_ranks
+        self._begun += gpu_seconds_left
+        self._idle += idle
 
     def forget(self, engine_id: str) -> None:
         """A gang is gone."""
-        self.gangs.pop(engine_id, None)
-        self.begun.pop(engine_id, None)
-
-    @property
-    def num_ranks(self) -> int:
-        """Ranks of all gangs."""
-        return sum(gang.num_ranks for gang in self.gangs.values())
+        gang = self.gangs.pop(engine_id, None)
+        if gang is not None:
+            begun, idle = self._parts.pop(engine_id)
+            self.num_ranks -= gang.num_ranks
+            self._begun = self._begun - begun if self.gangs else 0.0
+            self._idle -= idle
 
     def backlog(self, waiting_gpu_seconds: float) -> float:
         """Seconds of work per rank, begun and waiting."""
-        return (sum(self.begun.values()) + waiting_gpu_seconds) / max(1, self.num_ranks)
+        return (self._begun + waiting_gpu_seconds) / max(1, self.num_ranks)
 
     def idle_ranks_elsewhere(self, engine_id: str) -> int:
         """Ranks of the other gangs that nothing ran on."""
-        return sum(
-            gang.num_ranks - sum(batch.block.num_ranks for batch in gang.batches if batch.block)
-            for gang in self.gangs.values()
-            if gang.engine_id != engine_id
-        )
+        return self._idle - self._parts.get(engine_id, (0.0, 0))[1]
 
     def warm_elsewhere(self, engine_id: str, bucket: str, before: float) -> bool:
         """Whether another gang has run the bucket's shapes and has a rank free by then."""

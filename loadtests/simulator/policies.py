@@ -21,16 +21,16 @@ LIMITS = BatchLimits(ServedModel(preset("15b")), max_clips=4, max_tokens=8192)
 
 # Each rule switched off in turn.
 ABLATIONS: dict[str, Policy] = {
-    "without preemption": replace(SHIPPED, max_pauses=0),
-    "without late clips behind": replace(SHIPPED, late_degree=10**6, aging_multiple=inf, deadline_multiple=3.0),
-    "without a limit on steps": replace(SHIPPED, longest_step_seconds=inf),
-    "without a target": replace(SHIPPED, target_multiple=3.0, short_target_multiple=3.0),
-    "without the least of two ranks": replace(SHIPPED, min_degree=1),
-    "without width": replace(SHIPPED, efficiency_floors=((inf, 0.999),), min_degree=1),
+    "no preemption": replace(SHIPPED, max_pauses=0),
+    "late clips not put behind": replace(SHIPPED, deadline_multiple=1000.0, aging_multiple=3.0, aged_share=0.0),
+    "no limit on steps": replace(SHIPPED, longest_step_seconds=inf),
+    "no target below the deadline": replace(SHIPPED, target_multiple=3.0, short_target_multiple=3.0),
+    "blocks of one rank at any load": replace(SHIPPED, min_degree=1),
+    "one rank a clip": replace(SHIPPED, min_degree=1, efficiency_floors=((inf, 1.01),), longest_step_seconds=inf),
     "width whatever the backlog": replace(SHIPPED, efficiency_floors=((inf, 0.45),)),
-    "without aging": replace(SHIPPED, aged_share=0.0),
+    "no aging": replace(SHIPPED, aging_multiple=inf),
     "unbounded aging": replace(SHIPPED, aged_share=1.0),
-    "without packing": replace(SHIPPED, packing=False),
+    "no packing": replace(SHIPPED, packing=False),
 }
 
 
