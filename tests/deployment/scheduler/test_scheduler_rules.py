@@ -1,0 +1,188 @@
+"""Each rule in the smallest case that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from deployment.scheduler.policy import Policy
+from deployment.scheduler.values import Start
+from hhray.blocks import Block
+from scheduler_cases import COST_TABLE, LARGE, MIDDLE, REFINING, SMALL, batch, gang, scheduler, task
+
+WHOLE = Block(0, 8)
+
+
+def busy_gang(*free: int) -> list:
+    """Eight ranks, each with a clip of its own but those named."""
+    return [batch(f"busy-{rank}", block=Block(rank, 1), busy=True) for rank in range(8) if rank not in free]
+
+
+def test_nothing_waiting_gives_an_empty_plan() -> None:
+    assert scheduler().plan(gang(), 0.0).starts == ()
+
+
+@pytest.mark.parametrize("bucket", [MIDDLE, LARGE])
+def test_a_lone_request_gets_the_whole_idle_gang_at_once(bucket: str) -> None:
+    plan = scheduler(task("one", bucket)).plan(gang(), 0.0)
+    assert plan.starts == (Start(("one",), bucket, WHOLE),)
+
+
+def test_no_more_ranks_than_are_efficient() -> None:
+    waiting = scheduler(task("one"), *(task(f"t{n}", MIDDLE, sequence=n) for n in range(30)))
+    first = waiting.plan(gang(), 0.0).starts
+    assert all(start.block.num_ranks == 1 for start in first if start.bucket == SMALL)
+    assert sum(start.block.num_ranks for start in first) == 8
+
+
+def test_tasks_are_packed_only_when_there_are_more_than_free_ranks() -> None:
+    few = scheduler(*(task(f"t{n}", sequence=n) for n in range(8))).plan(gang(), 0.0)
+    assert {len(start.task_ids) for start in few.starts} == {1}
+    late = 1000.0  # so late that packing harms nobody
+    many = scheduler(*(task(f"t{n}", sequence=n) for n in range(32))).plan(gang(), late)
+    assert sum(len(start.task_ids) for start in many.starts) > len(many.starts)
+    assert max(len(start.task_ids) for start in many.starts) <= 4
+
+
+def test_a_batch_is_of_one_shape_and_leaves_an_even_share_to_idle_gangs() -> None:
+    other = "i2v/256P/16:9/3"
+    tasks = [replace(task(f"{n}", deadline=100.0, sequence=n), bucket=(SMALL, other)[n % 2]) for n in range(6)]
+    waiting = scheduler()
+    for name in ("one", "two"):
+        waiting.plan(gang(ranks=1, name=name), 0.0)
+    waiting.add(tasks)
+    first = waiting.plan(gang(ranks=1, name="one"), 5.0).starts
+    assert [(start.task_ids, start.bucket) for start in first] == [(("0", "2", "4"), SMALL)]
+    busy = batch("0", block=Block(0, 1), busy=True)
+    waiting.plan(gang(busy, ranks=1, name="one"), 5.0)
+    second = waiting.plan(gang(ranks=1, name="two"), 5.0).starts
+    assert [(start.task_ids, start.bucket) for start in second] == [(("1", "3", "5"), other)]
+
+
+def test_a_clip_that_fills_a_rank_runs_alone() -> None:
+    waiting = scheduler(*(task(f"t{n}", "t2v/256P/16:9/10", sequence=n) for n in range(32)))
+    assert {len(start.task_ids) for start in waiting.plan(gang(), 1000.0).starts} == {1}
+
+
+def test_a_deterministic_task_runs_alone_on_its_fixed_number_of_ranks() -> None:
+    waiting = scheduler(*(task(f"t{n}", deterministic=True, sequence=n) for n in range(32)))
+    starts = waiting.plan(gang(), 1000.0).starts
+    assert {(len(start.task_ids), start.block.num_ranks) for start in starts} == {(1, 1)}
+    alone = scheduler(task("one", MIDDLE, deterministic=True)).plan(gang(), 0.0)
+    assert alone.starts[0].block.num_ranks == 1
+
+
+def test_a_pinned_batch_stays_where_it_is() -> None:
+    pinned = batch("pinned", block=Block(2, 2), pinned=True, units_done=REFINING)
+    plan = scheduler(*(task(f"t{n}", sequence=n) for n in range(20))).plan(gang(pinned), 0.0)
+    assert plan.blocks == {"pinned": Block(2, 2)}
+    assert all(set(start.block.ranks).isdisjoint({2, 3}) for start in plan.starts)
+
+
+def test_an_urgent_task_demotes_a_long_clip_rather_than_pausing_it() -> None:
+    long = batch("long", LARGE, block=WHOLE, units_done=REFINING)
+    plan = scheduler(task("short", at=30.0)).plan(gang(long), 30.0)
+    assert plan.because == {"long": "demoted"}
+    assert plan.blocks["long"] == Block(0, 4)
+    assert plan.starts[0].block.first >= 4
+
+
+def test_a_long_clip_is_paused_when_no_block_is_left_and_resumed_on_any() -> None:
+    long = batch("long", MIDDLE, block=Block(0, 1), units_done=REFINING)
+    others = busy_gang(0)
+    paused = scheduler(task("short", at=1.0)).plan(gang(long, *others), 1.0)
+    assert (paused.blocks, paused.because) == ({"long": None}, {"long": "paused"})
+    again = batch("long", MIDDLE, block=None, units_done=REFINING, pauses=1)
+    resumed = scheduler().plan(gang(again, *busy_gang(5)), 2.0)
+    assert (resumed.blocks, resumed.because) == ({"long": Block(5, 1)}, {"long": "resumed"})
+
+
+@pytest.mark.parametrize(("units_done", "pauses"), [(17, 0), (REFINING, Policy().max_pauses)])
+def test_a_clip_that_soon_ends_or_was_paused_often_is_not_paused(units_done: int, pauses: int) -> None:
+    long = batch("long", MIDDLE, block=Block(0, 1), units_done=units_done, pauses=pauses)
+    waiting = scheduler(task("short", at=1.0))
+    plan = waiting.plan(gang(long, *busy_gang(0)), 1.0)
+    assert plan.blocks == {"long": Block(0, 1)}
+    assert len(waiting) == 1
+
+
+def test_no_unit_holds_few_ranks_for_long_but_half_a_gang_is_always_enough() -> None:
+    waiting = scheduler(task("large", LARGE))
+    long_step = COST_TABLE.unit_seconds(LARGE, REFINING, 2)
+    assert long_step > Policy().longest_step_seconds
+    paused = batch("paused", LARGE, block=None, units_done=REFINING)
+    narrow = waiting.plan(gang(paused, *busy_gang(0, 1)), 0.0)
+    assert narrow.blocks == {"paused": None}
+    half = scheduler().plan(gang(paused, *busy_gang(0, 1, 2, 3)), 0.0)
+    assert half.blocks == {"paused": Block(0, 4)}
+
+
+def test_reserved_tasks_find_their_share_at_the_next_boundary_and_no_more() -> None:
+    policy = Policy(reserved={"owner": 0.25})
+    long = [batch(f"long-{n}", MIDDLE, block=Block(n, 1), units_done=REFINING, at=-1.0) for n in range(8)]
+    tasks = [task(f"r{n}", LARGE, tenant="owner", reserved=True, sequence=n) for n in range(3)]
+    waiting = scheduler(*tasks, policy=policy)
+    plan = waiting.plan(gang(*long), 0.0)
+    assert sum(start.block.num_ranks for start in plan.starts) == 2
+    assert "r2" not in {name for start in plan.starts for name in start.task_ids}
+    assert scheduler(*tasks).plan(gang(*long), 0.0).starts == ()  # without a share they wait: the others are due first
+
+
+def test_on_demand_work_borrows_reserved_ranks_that_are_idle() -> None:
+    policy = Policy(reserved={"owner": 0.5})
+    plan = scheduler(task("one", MIDDLE), policy=policy).plan(gang(), 0.0)
+    assert plan.starts[0].block == WHOLE
+
+
+def test_reserved_ranks_are_counted_over_all_gangs() -> None:
+    policy = Policy(reserved={"owner": 0.25})
+    mine = batch("mine", MIDDLE, block=Block(0, 4), busy=True, tenant="owner", reserved=True, units_done=REFINING)
+    waiting = scheduler(policy=policy)
+    waiting.plan(gang(mine, name="first"), 0.0)
+    long = batch("long", MIDDLE, block=Block(0, 1), units_done=REFINING, at=-30.0)
+    waiting.add([task("more", MIDDLE, at=0.0, tenant="owner", reserved=True)])
+    plan = waiting.plan(gang(long, *busy_gang(0), name="second"), 0.0)
+    assert plan.starts == ()  # 4 of 16 ranks are used: the older clip goes on
+
+
+def test_a_task_waits_a_moment_for_a_gang_that_has_run_its_shapes_but_not_under_backlog() -> None:
+    waiting = scheduler()
+    waiting.plan(gang(name="warm", warm=[SMALL]), 0.0)
+    waiting.add([task("one")])
+    assert waiting.plan(gang(name="cold"), 0.0).starts == ()
+    assert len(waiting) == 1
+    assert waiting.plan(gang(name="warm", warm=[SMALL]), 0.1).starts[0].task_ids == ("one",)
+    waiting.add([task("two", at=0.2), *(task(f"t{n}", MIDDLE, at=0.2, sequence=n) for n in range(9))])
+    assert any(start.task_ids == ("two",) for start in waiting.plan(gang(name="cold"), 0.2).starts)
+
+
+def test_a_task_does_not_wait_for_a_warm_gang_longer_than_a_switch() -> None:
+    waiting = scheduler()
+    waiting.plan(gang(name="warm", warm=[SMALL]), 0.0)
+    waiting.add([task("one")])
+    assert waiting.plan(gang(name="cold"), Policy().switch_seconds).starts[0].task_ids == ("one",)
+
+
+def test_a_gang_that_is_forgotten_is_not_waited_for() -> None:
+    waiting = scheduler()
+    waiting.plan(gang(name="warm", warm=[SMALL]), 0.0)
+    waiting.forget("warm")
+    waiting.add([task("one")])
+    assert len(waiting.plan(gang(name="cold"), 0.0).starts) == 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_small_gangs(ranks: int) -> None:
+    plan = scheduler(task("one", LARGE)).plan(gang(ranks=ranks), 0.0)
+    assert plan.starts[0].block == Block(0, ranks)
+
+
+def test_what_is_begun_has_left_the_queue() -> None:
+    waiting = scheduler(task("one"), task("two", MIDDLE))
+    assert waiting.queued_gpu_seconds == pytest.approx(
+        COST_TABLE.alone_seconds(SMALL) + COST_TABLE.alone_seconds(MIDDLE)
+    )
+    waiting.plan(gang(), 0.0)
+    assert (len(waiting), waiting.queued_gpu_seconds) == (0, 0.0)
+    assert waiting.plan(gang(), 0.0).starts == ()
