@@ -71,9 +71,9 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     rank = {"CPU": engine.cpus_per_rank} | ({"GPU": engine.rank_gpus} if engine.rank_gpus else {})
     return {
         **number_of_engines(settings),
-        # A ticket for a batch on each rank, and those that wait: for the clip that is denoised while the last one's
-        # file is written, or for a batch that makes room. Every engine gets as many, so none is kept from an idle one.
-        "max_ongoing_requests": engine.ranks + settings.router.tickets_per_engine,
+        # A ticket for a batch on each rank, as many that wait for one, and a few for batches that are paused or whose
+        # files are being written. Every engine gets as many, so none is kept from an idle one.
+        "max_ongoing_requests": 2 * engine.ranks + settings.router.tickets_per_engine,
         "ray_actor_options": SMALL,
         "placement_group_bundles": [{"CPU": SMALL["num_cpus"]}] + [rank] * engine.ranks,
         "placement_group_strategy": "STRICT_PACK",

@@ -22,6 +22,7 @@ class BatchTable:
         self._engine_id, self._num_ranks = engine_id, num_ranks
         self._batches: dict[str, RunningBatch] = {}
         self._warm: set[str] = set()
+        self.least_ranks: Mapping[str, int] = {}  # see GangState
 
     def __contains__(self, batch_id: str) -> bool:
         return batch_id in self._batches
@@ -53,7 +54,7 @@ class BatchTable:
     def state(self, tickets: tuple[str, ...] = ()) -> GangState:
         """What the router is asked with."""
         batches = tuple(self._batches.values())
-        return GangState(self._engine_id, self._num_ranks, batches, frozenset(self._warm), tickets)
+        return GangState(self._engine_id, self._num_ranks, batches, frozenset(self._warm), tickets, self.least_ranks)
 
     def enter(self, batch: RunningBatch) -> None:
         """A batch takes its block.

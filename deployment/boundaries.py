@@ -13,7 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployment.batch_table import BatchTable
 from deployment.scheduler.values import GangPlan, GangState, RunningBatch, Start
@@ -22,6 +22,9 @@ from hhray.errors import EngineFault
 
 logger = logging.getLogger("ray.serve")
 AWAY_SECONDS = 5.0  # a router that did not answer is not asked again for so long
+# A ticket that nothing was begun for goes back after so long: Serve sends the next one to an engine that is not about
+# to stop, which is all that an engine hears of a stop.
+TICKET_SECONDS = 2.0
 
 AskRouter = Callable[[str | None, GangState], Awaitable[GangPlan]]
 
@@ -32,6 +35,7 @@ class Ticket:
 
     name: str
     outcome: asyncio.Future[str]
+    since: float = field(default_factory=time.monotonic)
 
     def close(self, outcome: str) -> None:
         """Return it to the router."""
@@ -158,6 +162,7 @@ class Boundaries:
                 self._fail(error)
             else:
                 await self._round()
+                self._return_old_tickets()
 
     async def _round(self) -> None:
         """Ask once for all that stand or are paused, and obey."""
@@ -233,6 +238,12 @@ class Boundaries:
         if block is None:
             self._decisions[batch_id] = asyncio.get_running_loop().create_future()
         decision.set_result(block)
+
+    def _return_old_tickets(self) -> None:
+        oldest = time.monotonic() - TICKET_SECONDS
+        for ticket in [ticket for ticket in self._tickets if ticket.since < oldest]:
+            self._tickets.remove(ticket)
+            ticket.close("empty")
 
     def _open(self) -> set[str]:
         """Batches that wait for a decision."""

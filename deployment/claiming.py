@@ -12,22 +12,29 @@ from deployment.store.base import Claim, TaskStore
 class Claimer:
     """Claims batches for one engine, late: only when it has free ranks."""
 
-    def __init__(self, store: TaskStore, engine_id: str, lease_seconds: float) -> None:
+    def __init__(self, store: TaskStore, engine_id: str, lease_seconds: float, num_ranks: int) -> None:
         self._store = store
         self._engine_id = engine_id
         self._lease_seconds = lease_seconds
+        self._num_ranks = num_ranks
 
     async def claim(self, start: Start) -> list[Claim]:
         """The claims won by compare-and-set; empty when there was nothing, or others were faster.
 
-        A start that names no tasks is for the oldest one there is.
+        A start that names no tasks is for the oldest one there is. A deterministic one that would not get all ranks of
+        the gang goes back: it runs on as many each time.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        if not start.task_ids:
-            return await asyncio.to_thread(self._store.claim_oldest, self._engine_id, self._lease_seconds, 1)
-        return await asyncio.to_thread(self._store.claim, start.task_ids, self._engine_id, self._lease_seconds)
+        if start.task_ids:
+            return await asyncio.to_thread(self._store.claim, start.task_ids, self._engine_id, self._lease_seconds)
+        claims = await asyncio.to_thread(self._store.claim_oldest, self._engine_id, self._lease_seconds, 1)
+        for claim in claims:
+            if claim.task.request.deterministic and start.block.num_ranks < self._num_ranks:
+                await asyncio.to_thread(self._store.release, claim.task.task_id, claim.owner, claim.fence)
+                return []
+        return claims
 
 
 def batch_of(claims: Sequence[Claim], start: Start) -> RunningBatch:

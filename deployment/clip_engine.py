@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import suppress
 
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from deployment.artifacts import DirectoryArtifacts
 from deployment.batch_metrics import detail_of_batches
@@ -23,7 +24,7 @@ from deployment.gang import Gang
 from deployment.janitor import sweep_scratch
 from deployment.keys import server_secret
 from deployment.lease_keeper import LeaseKeeper
-from deployment.scheduler.values import GangPlan, GangState, Start
+from deployment.scheduler.values import GangPlan, GangState, Measurement, Start
 from deployment.seat import GangSeat
 from deployment.store import open_store
 from deployment.store.base import Claim
@@ -55,9 +56,10 @@ class ClipEngine:
         self._broken: EngineFault | None = None
         self._runs: set[asyncio.Task[None]] = set()
         self._batch_sizes: Counter[int] = Counter()
+        self._measured: list[Measurement] = []
         self._gang_turn = asyncio.Lock()
         self._table = BatchTable(self._engine_id, settings.engine.ranks)
-        self._claimer = Claimer(self._store, self._engine_id, settings.store.lease_seconds)
+        self._claimer = Claimer(self._store, self._engine_id, settings.store.lease_seconds, settings.engine.ranks)
         self._boundaries = Boundaries(
             self._table,
             self._ask_router,
@@ -131,6 +133,7 @@ class ClipEngine:
             made = await self._make(claims, seat)
         finally:
             seat.leave()
+            await self._tell_what_was_measured()
         for run in made:
             await run.deliver()
             self._fitness.stored()
@@ -160,12 +163,25 @@ class ClipEngine:
             settings=self._settings,
             cost=self._cost,
             rewriter=self._rewriter,
+            observe=self._measured.append,
         )
 
     async def _ask_router(self, ticket: str | None, state: GangState) -> GangPlan:
-        router = serve.get_deployment_handle("Router", serve.get_replica_context().app_name)
-        plan: GangPlan = await router.plan.remote(ticket, state)
+        plan: GangPlan = await self._router().plan.remote(ticket, state)
         return plan
+
+    @staticmethod
+    def _router() -> DeploymentHandle:
+        return serve.get_deployment_handle("Router", serve.get_replica_context().app_name)
+
+    async def _tell_what_was_measured(self) -> None:
+        """Teach the router's cost model; what it does not hear is lost, and learnt from the next clips."""
+        measured, self._measured = self._measured, []
+        try:
+            async with asyncio.timeout(self._settings.router.assign_timeout_seconds):
+                await self._router().learn.remote(measured)
+        except Exception as error:  # noqa: BLE001 - any failure of the router must leave engines working
+            logger.warning("router away (%s): it learns nothing from this batch", type(error).__name__)
 
     async def _be_ready(self) -> None:
         """Called before each plan: the gang lives, and takes new work."""
@@ -200,6 +216,7 @@ class ClipEngine:
                 self._table.cool()
             try:
                 self._gang = await Gang.start(self._settings, self._served)
+                self._table.least_ranks = self._gang.report.least_ranks
             except EngineFault as error:
                 self._broken = error
                 raise

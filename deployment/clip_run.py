@@ -19,11 +19,12 @@ from deployment.artifacts import ArtifactStore
 from deployment.lease_keeper import Held, LeaseKeeper
 from deployment.pace import Pace
 from deployment.publication import Publication
+from deployment.scheduler.values import Measurement
 from deployment.seat import Seat
 from deployment.store.base import Claim, TaskStore
 from engine.messages import ClipJob, StepReport
 from hhray.blocks import Block
-from hhray.cost import CostModel
+from hhray.cost import CostModel, decode_chunks
 from hhray.errors import ArtifactsUnavailable, ConfigError, EngineFault, HhrayError, RequestError
 from hhray.prompting import Rewriter, model_text
 from hhray.request import AudioSetting, MediaType
@@ -52,7 +53,9 @@ class ClipRun:
         settings: Settings,
         cost: CostModel,
         rewriter: Rewriter | None = None,
+        observe: Callable[[Measurement], None] = lambda measurement: None,  # noqa: ARG005 - nobody learns from it
     ) -> None:
+        self._observe, self._bucket = observe, str(claims[0].task.request.shape_key)
         self._seat, self._gang, self._block = seat, seat.gang, seat.block
         self._ranks = set(self._block.ranks)  # a fault in another is not this batch's
         self._store, self._artifacts = store, artifacts
@@ -214,7 +217,9 @@ class ClipRun:
         self._enter(Stage.DECODE)
         self._seat.going_on(self._done, self._decode_seconds)
         for index, _ in self._wanted():
+            began = time.monotonic()
             await self._gang.decode(self._batch_id, index, self._file_limit)
+            self._learn(self._done, decode_chunks(self._geometry), 1, time.monotonic() - began)
 
     async def _mux(self) -> None:
         self._enter(Stage.MUX)
@@ -301,6 +306,7 @@ class ClipRun:
         """A command has ended."""
         self._done = report.first + report.count
         self._pace.measured(report.first, report.count, self._block.num_ranks, report.seconds)
+        self._learn(report.first, report.count, len(self._held), report.seconds, cold=report.cold_shapes > 0)
         for held in self._held:
             held.progress = Progress(self._done / self._pace.num_steps, Stage.DENOISE.value)
         logger.info(
@@ -313,6 +319,9 @@ class ClipRun:
             report.bytes_exchanged,
             self._block.first,
         )
+
+    def _learn(self, first: int, count: int, items: int, seconds: float, *, cold: bool = False) -> None:
+        self._observe(Measurement(self._bucket, first, count, self._block.num_ranks, items, seconds, cold))
 
     def _job(self, claim: Claim) -> ClipJob:
         request = claim.task.request

@@ -18,11 +18,13 @@ import ray
 from ray.serve.handle import DeploymentHandle
 
 from deployment.artifacts import DirectoryArtifacts
+from deployment.cost_keeper import CostKeeper
 from deployment.janitor import Janitor
 from deployment.keys import server_secret
-from deployment.oldest_first import OldestFirst
-from deployment.scheduler.values import GangPlan, GangState
-from deployment.scheduling import BatchLimits
+from deployment.scheduler.limits import BatchLimits
+from deployment.scheduler.policy import Policy
+from deployment.scheduler.scheduler import Scheduler
+from deployment.scheduler.values import GangPlan, GangState, Measurement
 from deployment.store import open_store
 from deployment.work_meter import WorkMeter
 from hhray.errors import ConfigError, StoreUnavailable
@@ -47,6 +49,17 @@ def check_store_fits(settings: Settings, num_nodes: int) -> None:
         )
 
 
+def policy_of(settings: Settings) -> Policy:
+    """The scheduler's policy for these tenants. Deterministic clips run on the whole gang, so that the degree is the
+    same each time."""
+    tenants = settings.tenants
+    return Policy(
+        weights={name: one.weight for name, one in tenants.items()},
+        reserved={name: one.reserved for name, one in tenants.items() if one.reserved},
+        deterministic_degree=settings.engine.ranks,
+    )
+
+
 class Router:
     """One replica; engines are reached through `engines`, the handle tickets wait on."""
 
@@ -59,8 +72,13 @@ class Router:
         self._store = open_store(settings)
         artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
         self._janitor = Janitor(self._store, artifacts, settings.store)
-        limits = BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens)
-        self._scheduler = OldestFirst(limits)
+        self._costs = CostKeeper(self._store, settings.cost_model(served), settings.store.cluster)
+        self._scheduler = Scheduler(
+            self._costs.unit_costs,
+            policy_of(settings),
+            BatchLimits(served, settings.engine.max_batch, settings.engine.max_batch_tokens),
+        )
+        self._engine_ids: set[str] = set()
         self._last_sequence = 0
         self._meter = WorkMeter(self._store, settings.autoscaling.arrival_window_seconds)
         # Without engines no ticket waits for one: Serve would wake a single engine for it, whatever the work asks for.
@@ -74,6 +92,7 @@ class Router:
             asyncio.create_task(loop)
             for loop in (
                 self._dispatch(),
+                self._keep_costs(),
                 self._every(router.reconcile_seconds, self._reconcile),
                 self._every(min(1.0, settings.store.lease_seconds / 4), self._reap),
                 self._every(FOLD_SECONDS, self._fold),
@@ -95,9 +114,19 @@ class Router:
             await self._refresh()  # a task may have come that nobody hinted at
         plan = self._scheduler.plan(state, time.time())
         self._waiting.difference_update((state.tickets or ())[: len(plan.starts)])
+        if plan.starts:
+            self._wake.set()  # tickets were used: others may go out
         for start in plan.starts:
-            logger.info("%s gets %d of %s", state.engine_id, len(start.task_ids), start.bucket)
+            logger.info("%s gets %d of %s on %s", state.engine_id, len(start.task_ids), start.bucket, start.block)
+        for batch_id, why in plan.because.items():
+            logger.info("%s: batch %s is %s", state.engine_id, batch_id, why)
         return replace(plan, waiting=len(self._scheduler))
+
+    async def learn(self, measured: list[Measurement]) -> None:
+        """Commands of an engine as they were measured: they correct the cost model."""
+        for one in measured:
+            units = range(one.first, one.first + one.count)
+            self._costs.observe(one.bucket, units, one.degree, one.items, one.seconds, cold=one.cold)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The work there is, in GPU-seconds, for the autoscaling policy: see deployment.autoscaling.Signals."""
@@ -129,8 +158,8 @@ class Router:
 
     @property
     def _most_tickets(self) -> int:
-        """Enough for each engine to have some: an idle one must hear of work that the others have no room for."""
-        return self._settings.router.tickets_per_engine * self._num_engines
+        """One for each rank of every engine: an idle one must hear of work that the others have no room for."""
+        return max(self._settings.router.tickets_per_engine, self._settings.engine.ranks) * self._num_engines
 
     def _issue_ticket(self) -> None:
         ticket = str(uuid.uuid4())
@@ -162,6 +191,19 @@ class Router:
                 logger.warning("store not available, trying again: %s", error)
             await asyncio.sleep(seconds)
 
+    async def _keep_costs(self) -> None:
+        """Go on from the corrections in the store, then write there what changes."""
+        known = False
+        while True:
+            try:
+                if not known:
+                    await self._costs.restore()
+                    known = True
+                await self._costs.save()
+            except StoreUnavailable as error:
+                logger.warning("corrections of costs not kept, trying again: %s", error)
+            await asyncio.sleep(FOLD_SECONDS)
+
     async def _refresh(self) -> None:
         """Add what became claimable since the last look."""
         tasks = await asyncio.to_thread(self._store.queued, self._last_sequence)
@@ -174,9 +216,11 @@ class Router:
         self._scheduler.replace(tasks)
         self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
         fresh = 5 * self._settings.router.heartbeat_seconds
-        living = len(await asyncio.to_thread(self._store.engines, fresh))
-        self._num_engines = max(self._least_engines, living)
-        self._scheduler.num_engines = max(1, living)
+        living = {engine.engine_id for engine in await asyncio.to_thread(self._store.engines, fresh)}
+        for engine_id in self._engine_ids - living:
+            self._scheduler.forget(engine_id)
+        self._engine_ids = living
+        self._num_engines = max(self._least_engines, len(living))
 
     async def _reap(self) -> None:
         for task_id, state in await asyncio.to_thread(self._janitor.reap):

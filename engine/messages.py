@@ -80,13 +80,15 @@ class ClipJob:
 @dataclass(frozen=True, slots=True)
 class LoadReport:
     """What loading took and what lies on the device now; `attention` says which kernels run for which shape,
-    `arithmetic` what the transformers' linears compute in."""
+    `arithmetic` what the transformers' linears compute in, `least_ranks` on how many ranks a clip must be for its
+    memory, by `hhray.request.tier_key`, where one is too few."""
 
     seconds: float
     parameters: int
     weight_bytes: int
     attention: dict[str, str] = field(default_factory=dict)
     arithmetic: str = ""
+    least_ranks: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

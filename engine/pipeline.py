@@ -34,11 +34,12 @@ from engine.warm_up import compile_layers, run_shapes
 from engine.weights import wanted_format
 from hhray.blocks import block_sizes
 from hhray.errors import ConfigError, EngineFault, InvalidParameter
-from hhray.geometry import MAX_DURATION, ClipGeometry, Resolution
+from hhray.cost import stream_tokens
+from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
 from hhray.memory_parts import Stage
-from hhray.memory_plan import check_room
+from hhray.memory_plan import MAX_TEXT_TOKENS, check_room
 from hhray.parallel_layout import ParallelLayout
-from hhray.request import Mode
+from hhray.request import Mode, tier_key
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
@@ -303,6 +304,31 @@ class Pipeline:
         """
         for stage, num_tokens in batch.stage_tokens:
             check_room(self._loaded.plan, self.served.size, stage, num_tokens, num_ranks, layout)
+
+    @property
+    def least_ranks(self) -> dict[str, int]:
+        """On how many ranks a clip must be for its memory, by tier and length, where one is too few: the ratio with the
+        most tokens decides. Ranks that hold video only share every clip with all others."""
+        durations = range(MIN_DURATION, self._max_seconds + 1)
+        found = {tier_key(tier, length): self._least(tier, length) for tier in self._tiers for length in durations}
+        return {key: ranks for key, ranks in found.items() if ranks > 1}
+
+    def _least(self, tier: Resolution, duration: int) -> int:
+        clips = [ClipGeometry(tier, ratio, duration) for ratio in Ratio]
+        return next((ranks for ranks in reversed(block_sizes(self._world_size)) if self._fit(clips, ranks)), self._world_size)
+
+    def _fit(self, clips: Sequence[ClipGeometry], ranks: int) -> bool:
+        if self._video_only and ranks < self._world_size:
+            return False
+        plan, size = self._loaded.plan, self.served.size
+        try:
+            for clip in clips:
+                for one in self.served.passes(clip):
+                    tokens = stream_tokens(one.grid, clip.audio_latents, MAX_TEXT_TOKENS)
+                    check_room(plan, size, one.stage, tokens, ranks, None)
+        except ConfigError:
+            return False
+        return True
 
     def weights_on_device(self) -> tuple[int, int]:
         """Parameters of the base transformer and their bytes."""

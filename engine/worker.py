@@ -84,7 +84,8 @@ class RankWorker(BatchHost):
         self._synchronise()
         parameters, num_bytes = self._pipeline.weights_on_device()
         attention, arithmetic = attention_backends(), self._pipeline.arithmetic
-        return LoadReport(time.monotonic() - began, parameters, num_bytes, attention, arithmetic)
+        least = self._pipeline.least_ranks
+        return LoadReport(time.monotonic() - began, parameters, num_bytes, attention, arithmetic, least)
 
     def close(self) -> None:
         """Leave the group of ranks."""

@@ -108,6 +108,11 @@ class ClipRequest(BaseModel):
         return ShapeKey(self.mode, self.resolution, self.ratio, self.duration)
 
 
+def tier_key(resolution: Resolution, duration: int) -> str:
+    """What decides the memory of a clip, as one word."""
+    return f"{resolution.value}/{duration}"
+
+
 class ShapeKey(NamedTuple):
     """The bucket a request falls into: only requests with equal keys run in one batch."""
 

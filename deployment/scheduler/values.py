@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hhray.blocks import Block
 
@@ -24,6 +24,19 @@ class UnitCosts(Protocol):
 
     def alone_seconds(self, bucket: str) -> float:
         """Wall seconds of one clip on one idle rank: what latencies and deadlines are measured in."""
+
+
+class Measurement(NamedTuple):
+    """What a command of an engine took: `count` units from `first` of a batch of `items` clips of a bucket, on `degree`
+    ranks, in so many wall seconds; `cold`: it met a shape for the first time, which says nothing about the next."""
+
+    bucket: str
+    first: int
+    count: int
+    degree: int
+    items: int
+    seconds: float
+    cold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,8 @@ class GangState:
     """One engine's gang: `num_ranks` ranks and the batches they have begun. Ranks in no busy batch are free.
 
     `warm` names the buckets whose shapes it has run since it started. `tickets` are those it holds for batches to
-    come, in order: no more than so many can be started; None: any number.
+    come, in order: no more than so many can be started; None: any number. `least_ranks` says, by tier and length
+    (`tier_key`), on how many ranks a clip needs to be for its memory; what it does not name fits on one.
     """
 
     engine_id: str
@@ -64,6 +78,7 @@ class GangState:
     batches: tuple[RunningBatch, ...] = ()
     warm: frozenset[str] = frozenset()
     tickets: tuple[str, ...] | None = None
+    least_ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def test_equal_bounds_are_a_fixed_number_and_serve_is_asked_for_no_autoscaling()
     assert number_of_routers(settings_with()) == {}
     config = number_of_engines(settings_with(max_engines=4))["autoscaling_config"]
     assert (config.min_replicas, config.max_replicas) == (1, 4)
-    assert engine_options(settings_with(max_engines=4))["max_ongoing_requests"] == 1
+    assert engine_options(settings_with(max_engines=4))["max_ongoing_requests"] == 4
     with pytest.raises(ConfigError, match="min_engines 2 is more"):
         settings_with(min_engines=2)
 

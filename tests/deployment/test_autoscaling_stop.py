@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from deployment.boundaries import Ticket
 from deployment.clip_engine import ClipEngine
 from deployment.gang import Gang
+from deployment.scheduler.values import Start
+from engine.messages import LoadReport
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.settings import load_settings
@@ -21,6 +24,7 @@ class StillGang:
     fault = None
     pids: tuple[int, ...] = ()
     cold_shapes = 0
+    report = LoadReport(0.0, 0, 0)
 
     def __init__(self, order: list[str]) -> None:
         self.order = order
@@ -55,17 +59,17 @@ async def _engine(home: Path, order: list[str], monkeypatch: pytest.MonkeyPatch)
 def test_a_clip_whose_router_went_away_is_finished_before_the_gang_is_closed(
     tmp_path: Path, order: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def batch(_engine: ClipEngine, _ticket: str) -> str:
+    async def batch(_engine: ClipEngine, _start: Start, _name: str, ticket: Ticket) -> None:
         order.append("begun")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         order.append("finished")
-        return "done"
+        ticket.close("done")
 
     async def scenario() -> None:
         monkeypatch.setattr(Engine, "_redeem", batch)
         engine = await _engine(tmp_path, order, monkeypatch)
         call = asyncio.ensure_future(engine.run_next("ticket"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         call.cancel()
         await ClipEngine.__del__(engine)
 

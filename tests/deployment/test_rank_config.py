@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deployment import gang
+from deployment import rank_actor
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -15,8 +15,8 @@ from hhray.settings import Settings
 @pytest.mark.parametrize("word", ["plain", "int8"])
 def test_ranks_are_told_the_precision_of_attention(monkeypatch, word):
     told = []
-    monkeypatch.setattr(gang, "get_current_placement_group", lambda: None)
-    monkeypatch.setattr(gang, "RankActor", SimpleNamespace(options=lambda **_: SimpleNamespace(remote=told.append)))
+    monkeypatch.setattr(rank_actor, "get_current_placement_group", lambda: None)
+    monkeypatch.setattr(rank_actor, "RankActor", SimpleNamespace(options=lambda **_: SimpleNamespace(remote=told.append)))
     settings = Settings(engine={"attention_precision": word, "preset": "pico"})
-    gang._create_rank(settings, ServedModel(preset("pico")), 1)
+    rank_actor.create_rank(settings, ServedModel(preset("pico")), 1)
     assert [worker.attention_precision for worker in told] == [word]
