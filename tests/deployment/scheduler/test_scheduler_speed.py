@@ -14,8 +14,8 @@ from hhray.tasks import QueuedTask
 from scheduler_cases import batch, gang, scheduler, task
 
 NUM_TASKS = 100_000
-DECISIONS = 2_000
-REPEATS = 3
+DECISIONS = 1_000
+REPEATS = 5
 
 
 @pytest.fixture
