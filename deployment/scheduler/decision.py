@@ -81,7 +81,7 @@ class Decision:
         room, kept = len(self._free), sum(clip.kept for clip in self._undecided)
         share = room / max(1, len(self._undecided) + len(self._waiting))
         chosen: list[Clip] = []
-        while room > 0 and len(self._passed) < MOST_PASSED and (clip := self._next(room > kept)) is not None:
+        while room > 0 and (clip := self._next(room > kept)) is not None:
             kept -= clip.kept
             degree = self._degree(clip, share, room - kept)
             if degree:
@@ -104,7 +104,17 @@ class Decision:
             batch.tier = tier
             self._undecided.sort(key=lambda clip: clip.order, reverse=True)
             return self._next(others)
-        head = self._waiting.head(
+        head = self._head() if len(self._passed) < MOST_PASSED else None
+        if head is not None and (batch is None or (head[0], head[1].due) < batch.order):
+            tier, waiting = head
+            self._waiting.take(waiting)
+            return clip_of_task(waiting, tier, around.profile(waiting.task.bucket, 1), self._policy)
+        return self._undecided.pop() if batch is not None else None
+
+    def _head(self) -> tuple[Tier, Waiting] | None:
+        """The first of the queue."""
+        around = self._around
+        return self._waiting.head(
             View(
                 around.now,
                 lambda bucket: around.profile(bucket, 1).best_left(0, self._policy.late_degree),
@@ -112,11 +122,6 @@ class Decision:
                 lambda tenant: around.owned_left.get(tenant, 0) > 0,
             )
         )
-        if head is not None and (batch is None or (head[0], head[1].due) < batch.order):
-            tier, waiting = head
-            self._waiting.take(waiting)
-            return clip_of_task(waiting, tier, around.profile(waiting.task.bucket, 1), self._policy)
-        return self._undecided.pop() if batch is not None else None
 
     def _next_kept(self) -> Clip | None:
         clip = next((clip for clip in reversed(self._undecided) if clip.kept), None)
@@ -157,13 +162,9 @@ class Decision:
         if not self._policy.packing or not clip.tasks or clip.fixed_degree:
             return
         most = min(self._around.batch_cap(clip.bucket), self._tasks_per_rank)
-        if most < 2:
-            return
-        companions = self._waiting.companions(clip.tasks[0].task, most - 1)
-        while companions and not self._ends_in_time(clip, degree, 1 + len(companions)):
-            companions.pop()
-        for waiting in companions:
-            self._waiting.take(waiting)
+        while most > 1 and not self._ends_in_time(clip, degree, most):
+            most -= 1
+        companions = self._waiting.take_companions(clip.bucket, most - 1)
         if companions:
             clip.tasks = (*clip.tasks, *companions)
             clip.profile = self._around.profile(clip.bucket, len(clip.tasks))

@@ -16,7 +16,7 @@ from deployment.scheduler.policy import Policy
 from hhray.tasks import Priority, QueuedTask
 
 # One decision moves no more tasks than this to the late lane; the next one goes on.
-MOST_MOVES = 4
+MOST_MOVES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,12 @@ class WaitingTasks:
             self._flow_sizes.clear()
             self.gpu_seconds = 0.0
 
-    def companions(self, task: QueuedTask, most: int) -> list[Waiting]:
-        """Up to `most` waiting tasks of the same bucket that may run in one batch with it, the earliest due first."""
+    def take_companions(self, bucket: str, most: int) -> list[Waiting]:
+        """Take up to `most` tasks of a bucket that may run in one batch, the earliest due first."""
         found: list[Waiting] = []
-        while len(found) < most and self._first(self._buckets, task.bucket) is not None:
-            found.append(heapq.heappop(self._buckets[task.bucket])[1])
-        for waiting in found:
-            heapq.heappush(self._buckets.setdefault(task.bucket, []), (waiting.order, waiting))
+        while len(found) < most and (first := self._first(self._buckets, bucket)) is not None:
+            self.take(first)
+            found.append(first)
         return found
 
     def _enter(self, task: QueuedTask, due: float, late: bool) -> None:
