@@ -125,7 +125,7 @@ class Router:
     async def learn(self, measured: list[Measurement]) -> None:
         """Commands of an engine as they were measured: they correct the cost model."""
         for one in measured:
-            units = range(one.first, one.first + one.count)
+            units = range(one.first, one.first + one.units)
             self._costs.observe(one.bucket, units, one.degree, one.items, one.seconds, cold=one.cold)
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -33,8 +33,8 @@ from engine.warm_shapes import WarmShapes
 from engine.warm_up import compile_layers, run_shapes
 from engine.weights import wanted_format
 from hhray.blocks import block_sizes
-from hhray.errors import ConfigError, EngineFault, InvalidParameter
 from hhray.cost import stream_tokens
+from hhray.errors import ConfigError, EngineFault, InvalidParameter
 from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
 from hhray.memory_parts import Stage
 from hhray.memory_plan import MAX_TEXT_TOKENS, check_room
@@ -315,7 +315,9 @@ class Pipeline:
 
     def _least(self, tier: Resolution, duration: int) -> int:
         clips = [ClipGeometry(tier, ratio, duration) for ratio in Ratio]
-        return next((ranks for ranks in reversed(block_sizes(self._world_size)) if self._fit(clips, ranks)), self._world_size)
+        return next(
+            (ranks for ranks in reversed(block_sizes(self._world_size)) if self._fit(clips, ranks)), self._world_size
+        )
 
     def _fit(self, clips: Sequence[ClipGeometry], ranks: int) -> bool:
         if self._video_only and ranks < self._world_size:

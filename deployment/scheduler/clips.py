@@ -73,7 +73,7 @@ def clip_of_batch(batch: RunningBatch, profile: ClipProfile, policy: Policy, now
     return Clip(
         tier=tier,
         due=due,
-        target=policy.target(since, alone, short),
+        target=policy.target(since, alone, short, batch.deadline),
         last_end=last_end,
         bucket=batch.bucket,
         profile=profile,
@@ -93,7 +93,7 @@ def clip_of_task(waiting: Waiting, tier: Tier, profile: ClipProfile, policy: Pol
     return Clip(
         tier=tier,
         due=waiting.due,
-        target=policy.target(task.submitted_at, task.gpu_seconds, short),
+        target=policy.target(task.submitted_at, task.gpu_seconds, short, task.deadline),
         last_end=policy.last_end(task.submitted_at, task.gpu_seconds, task.deadline),
         bucket=task.bucket,
         profile=profile,

@@ -49,6 +49,8 @@ class Decision:
         self._batches = [self._clip(b) for b in gang.batches if not b.busy and b.batch_id not in self._stay]
         self._undecided = sorted(self._batches, key=lambda clip: clip.order, reverse=True)
         self._passed: list[Waiting] = []
+        # starts are bounded by the tickets the gang holds
+        self._starts_left = len(waiting) if gang.tickets is None else len(gang.tickets)
         self._tasks_per_rank = -(-len(waiting) // max(1, len(self._free) + around.idle_elsewhere))
 
     def plan(self) -> GangPlan:
@@ -104,10 +106,11 @@ class Decision:
             batch.tier = tier
             self._undecided.sort(key=lambda clip: clip.order, reverse=True)
             return self._next(others)
-        head = self._head() if len(self._passed) < MOST_PASSED else None
+        head = self._head() if self._starts_left and len(self._passed) < MOST_PASSED else None
         if head is not None and (batch is None or (head[0], head[1].due) < batch.order):
             tier, waiting = head
             self._waiting.take(waiting)
+            self._starts_left -= 1
             return clip_of_task(waiting, tier, around.profile(waiting.task.bucket, 1), self._policy)
         return self._undecided.pop() if batch is not None else None
 
@@ -149,10 +152,12 @@ class Decision:
         if clip.tier is Tier.RESERVED:
             wanted = min(wanted, self._around.owned_left[clip.tenant])
         degree = fitting(clip, min(wanted, room))
-        return 0 if self._is_unfit(clip, degree) else degree
+        return 0 if degree > room or self._is_unfit(clip, degree) else degree
 
     def _is_unfit(self, clip: Clip, degree: int) -> bool:
         """Whether a clip may not run on so many ranks. Old clips may run slowly: it is that or waiting for longer."""
+        if degree < clip.profile.degrees[0]:
+            return True
         if clip.fixed_degree:
             return degree != fitting(clip, clip.fixed_degree)
         return clip.tier not in (Tier.AGED, Tier.RESERVED) and self._degrees.is_too_slow(clip, degree)
@@ -170,10 +175,10 @@ class Decision:
             clip.profile = self._around.profile(clip.bucket, len(clip.tasks))
 
     def _ends_in_time(self, clip: Clip, degree: int, items: int) -> bool:
-        """Whether a batch of so many keeps what its first clip could keep alone: its target, or its deadline."""
+        """Whether a batch of so many is not late, if its first clip alone would not be."""
         alone = self._around.now + clip.left(degree)
         together = self._around.now + self._around.profile(clip.bucket, items).left(0, degree)
-        return all(together <= end for end in (clip.target, clip.last_end) if alone <= end)
+        return together <= clip.last_end or alone > clip.last_end
 
     def _use_share(self, clip: Clip, degree: int) -> None:
         if clip.tier is Tier.AGED:
@@ -183,6 +188,7 @@ class Decision:
 
     def _pass_over(self, clip: Clip) -> None:
         self._passed += clip.tasks
+        self._starts_left += bool(clip.tasks)
 
     # --- where
 
@@ -232,6 +238,7 @@ class Decision:
             for batch in self._gang.batches
             if batch.busy
             and batch.block is not None
+            and batch.bucket  # else its task is being claimed
             and self._around.now
             >= self._policy.aged_at(batch.submitted_at, self._around.profile(batch.bucket, 1).alone)
         )

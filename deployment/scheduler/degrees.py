@@ -39,7 +39,7 @@ class Degrees:
                     return degree
             if clip.short:
                 return clip.profile.degrees[-1]
-        return 1
+        return clip.profile.degrees[0]
 
     def widest(self, clip: Clip) -> int:
         """The most ranks worth giving to its next unit; its own work is no backlog."""
@@ -56,5 +56,6 @@ class Degrees:
 
 
 def fitting(clip: Clip, ranks: float) -> int:
-    """The largest block of at most so many ranks; 1 at least."""
-    return max(degree for degree in clip.profile.degrees if degree == 1 or degree <= ranks)
+    """The largest block of at most so many ranks, else the smallest on which it fits."""
+    degrees = clip.profile.degrees
+    return max(degree for degree in degrees if degree == degrees[0] or degree <= ranks)

@@ -91,9 +91,9 @@ class Policy:
         """From when on a late clip goes first, on a share of the ranks; what orders late clips."""
         return submitted_at + self.aging_multiple * alone
 
-    def target(self, submitted_at: float, alone: float, short: bool) -> float:
-        """When a clip should end."""
-        return submitted_at + alone * (self.short_target_multiple if short else self.target_multiple)
+    def target(self, submitted_at: float, alone: float, short: bool, deadline: float) -> float:
+        """When a clip should end: when its client wants it, if that was said."""
+        return deadline or submitted_at + alone * (self.short_target_multiple if short else self.target_multiple)
 
     def efficiency_floor(self, backlog: float) -> float:
         """The efficiency that the widest block has to keep at that backlog."""

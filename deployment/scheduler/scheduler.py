@@ -12,7 +12,9 @@ from deployment.scheduler.policy import Policy
 from deployment.scheduler.profile import ClipProfile
 from deployment.scheduler.values import GangPlan, GangState, UnitCosts
 from deployment.scheduler.waiting import WaitingTasks
+from hhray.batch_cap import batch_cap
 from hhray.blocks import block_sizes
+from hhray.request import ShapeKey, tier_key
 from hhray.tasks import QueuedTask
 
 # Costs are corrected while engines measure; predictions are looked up anew after so many seconds.
@@ -36,7 +38,8 @@ class Scheduler:
         self._costs, self._policy, self._limits = costs, policy, limits
         self._waiting = WaitingTasks(policy, self._packs)
         self._fleet = Fleet()
-        self._profiles: dict[tuple[str, int, int], ClipProfile] = {}
+        self._profiles: dict[tuple[str, int, int, int], ClipProfile] = {}
+        self._tier_keys: dict[str, str] = {}
         self._caps: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -66,8 +69,9 @@ class Scheduler:
     def plan(self, gang: GangState, now: float) -> GangPlan:
         """What a gang with free ranks or batches at a boundary shall do now. What it begins leaves the queue."""
         left = (
-            self._profile(batch.bucket, len(batch.task_ids), gang.num_ranks, now).left(batch.units_done, 1)
+            self._profile(batch.bucket, len(batch.task_ids), gang, now).left(batch.units_done, 1)
             for batch in gang.batches
+            if batch.bucket  # else its task is being claimed
         )
         self._fleet.remember(gang, sum(left))
         return Decision(gang, self._waiting, self._surroundings(gang, now)).plan()
@@ -89,20 +93,30 @@ class Scheduler:
             idle_elsewhere=fleet.idle_ranks_elsewhere(gang.engine_id),
             owned_left=fleet.owned_ranks_left(policy, gang),
             better_elsewhere=better_elsewhere,
-            profile=lambda bucket, items: self._profile(bucket, items, gang.num_ranks, now),
+            profile=lambda bucket, items: self._profile(bucket, items, gang, now),
             batch_cap=self._cap,
         )
 
-    def _profile(self, bucket: str, items: int, num_ranks: int, now: float) -> ClipProfile:
-        known = self._profiles.get((bucket, items, num_ranks))
+    def _profile(self, bucket: str, items: int, gang: GangState, now: float) -> ClipProfile:
+        least = gang.least_ranks.get(self._tier_key(bucket), 1) if gang.least_ranks else 1
+        known = self._profiles.get((bucket, items, gang.num_ranks, least))
         if known is None or now - known.made_at > PROFILE_SECONDS:
-            known = ClipProfile(self._costs, bucket, block_sizes(num_ranks), items, now)
-            self._profiles[bucket, items, num_ranks] = known
+            known = ClipProfile(self._costs, bucket, block_sizes(gang.num_ranks), items, now, least)
+            self._profiles[bucket, items, gang.num_ranks, least] = known
+            self._caps.pop(bucket, None)
         return known
 
+    def _tier_key(self, bucket: str) -> str:
+        if bucket not in self._tier_keys:
+            key = ShapeKey.parse(bucket)
+            self._tier_keys[bucket] = tier_key(key.resolution, key.duration)
+        return self._tier_keys[bucket]
+
     def _cap(self, bucket: str) -> int:
+        """Clips worth packing: as the limits allow, and as long as no clip was seen to take longer in a batch."""
         if bucket not in self._caps:
-            self._caps[bucket] = self._limits.clips(bucket)
+            most = self._limits.clips(bucket)
+            self._caps[bucket] = batch_cap(self._costs, self._limits.served, bucket, most=most, min_gain=0.0)
         return self._caps[bucket]
 
     def _packs(self, task: QueuedTask) -> bool:

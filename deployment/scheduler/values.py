@@ -27,12 +27,12 @@ class UnitCosts(Protocol):
 
 
 class Measurement(NamedTuple):
-    """What a command of an engine took: `count` units from `first` of a batch of `items` clips of a bucket, on `degree`
+    """What a command of an engine took: `units` units from `first` of a batch of `items` clips of a bucket, on `degree`
     ranks, in so many wall seconds; `cold`: it met a shape for the first time, which says nothing about the next."""
 
     bucket: str
     first: int
-    count: int
+    units: int
     degree: int
     items: int
     seconds: float

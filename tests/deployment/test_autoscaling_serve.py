@@ -248,7 +248,7 @@ def test_no_ticket_waits_for_engines_that_are_not_there(
         await _stopped(router)
         return before, len(engines.tickets)
 
-    assert asyncio.run(scenario()) == (0, 1)
+    assert asyncio.run(scenario()) == (0, 2)
 
 
 def test_the_engines_that_the_work_asks_for_are_shown(

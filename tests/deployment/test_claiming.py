@@ -15,7 +15,7 @@ BLOCK = Block(2, 2)
 
 
 def test_a_start_without_names_claims_the_oldest_task(task_store: SqliteStore, add_task: Callable[..., Task]) -> None:
-    claimer = Claimer(task_store, "engine", 60.0)
+    claimer = Claimer(task_store, "engine", 60.0, 2)
     for expected in [add_task(), add_task()]:
         claims = asyncio.run(claimer.claim(Start((), "", BLOCK)))
         assert [claim.task.task_id for claim in claims] == [expected.task_id]
@@ -26,7 +26,7 @@ def test_a_start_is_claimed_as_far_as_it_still_waits(task_store: SqliteStore, ad
     gone, there = add_task(), add_task()
     task_store.cancel_pending(gone.task_id, None)
     start = Start((gone.task_id, there.task_id), "bucket", BLOCK)
-    claims = asyncio.run(Claimer(task_store, "engine", 60.0).claim(start))
+    claims = asyncio.run(Claimer(task_store, "engine", 60.0, 2).claim(start))
     assert [claim.task.task_id for claim in claims] == [there.task_id]
     batch = batch_of(claims, start)
     assert (batch.batch_id, batch.block, batch.busy) == (f"{there.task_id}.1", BLOCK, True)

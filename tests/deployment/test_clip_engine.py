@@ -312,7 +312,7 @@ def test_with_the_router_away_the_oldest_task_is_claimed(
     assert oldest < younger
 
 
-@pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 3), (2, 1, 4), (8, 1, 10), (1, 3, 3), (4, 2, 6)])
-def test_an_engine_takes_a_ticket_for_each_rank_and_two_that_wait(ranks: int, replicas: int, tickets: int) -> None:
+@pytest.mark.parametrize(("ranks", "replicas", "tickets"), [(1, 1, 4), (2, 1, 6), (8, 1, 18), (1, 3, 4), (4, 2, 10)])
+def test_an_engine_takes_two_tickets_for_each_rank_and_two_more(ranks: int, replicas: int, tickets: int) -> None:
     settings = load_settings(overrides={"engine": {"preset": "pico", "ranks": ranks, "replicas": replicas}})
     assert engine_options(settings)["max_ongoing_requests"] == tickets

@@ -43,7 +43,11 @@ def idle(*tickets: str) -> GangState:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(router_module.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
     return load_settings(
-        overrides={"data_dir": str(tmp_path), "router": {"poll_seconds": 0.05, "reconcile_seconds": 0.1}}
+        overrides={
+            "data_dir": str(tmp_path),
+            "router": {"poll_seconds": 0.05, "reconcile_seconds": 0.1},
+            "engine": {"flops_per_second": 1e13},  # clips take less than the second that tasks say
+        }
     )
 
 

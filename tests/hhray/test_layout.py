@@ -58,7 +58,8 @@ PUBLIC_NAMES = {
     "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB PIECE_TOKENS SCALED_ALIGNMENT VAE_BYTES WEIGHT_BYTES "
     "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
     "transformer_bytes",
-    "hhray.metrics": "ALL BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIP_SECONDS COLD_SHAPES COUNTERS ENGINES "
+    "hhray.metrics": "ALL BATCH_SIZE BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIPS_BY_DEGREE CLIP_SECONDS COLD_SHAPES "
+    "COUNTERS ENGINES OF_BATCHES PREEMPTIONS "
     "ENGINES_DESIRED GAUGES HISTOGRAMS Metric PREDICTED_RATIO QUEUED_GPU_SECONDS QUEUE_DEPTH RATIO_BUCKETS "
     "RUNNING_CLIPS RUNNING_GPU_SECONDS "
     "RollupRow STAGE_SECONDS",
@@ -68,7 +69,8 @@ PUBLIC_NAMES = {
     "hhray.plan_verbs": "VERBS",
     "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
-    "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey",
+    "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
+    "tier_key",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.settings": "AutoscalingSettings ClientSettings CostSettings EngineSettings HttpSettings HubSettings "
     "KeySettings LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
