@@ -152,7 +152,7 @@ class Decision:
         if clip.tier is Tier.RESERVED:
             wanted = min(wanted, self._around.owned_left[clip.tenant])
         degree = fitting(clip, min(wanted, room))
-        return 0 if degree > room or self._is_unfit(clip, degree) else degree
+        return 0 if degree > max(1, room) or self._is_unfit(clip, degree) else degree
 
     def _is_unfit(self, clip: Clip, degree: int) -> bool:
         """Whether a clip may not run on so many ranks. Old clips may run slowly: it is that or waiting for longer."""
