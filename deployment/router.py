@@ -34,6 +34,7 @@ from hhray.settings import Settings
 logger = logging.getLogger("ray.serve")
 FOLD_SECONDS = 5.0
 EXPIRE_SECONDS = 60.0
+LISTEN_SECONDS = 2.0
 
 
 def check_store_fits(settings: Settings, num_nodes: int) -> None:
@@ -88,9 +89,12 @@ class Router:
         self._tickets: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         router = settings.router
+        # A database may tell of tasks that another cluster's ingress took in; within a cluster `kick` is quicker.
+        listening = [self._listen()] if settings.store.url.get_secret_value() else []
         self._loops = [
             asyncio.create_task(loop)
             for loop in (
+                *listening,
                 self._dispatch(),
                 self._keep_costs(),
                 self._every(router.reconcile_seconds, self._reconcile),
@@ -190,6 +194,20 @@ class Router:
             except StoreUnavailable as error:
                 logger.warning("store not available, trying again: %s", error)
             await asyncio.sleep(seconds)
+
+    async def _listen(self) -> None:
+        """Wake up when the database says that a task became claimable."""
+        seen = 0
+        while True:
+            try:
+                last = await asyncio.to_thread(self._store.wait_for_work, seen, LISTEN_SECONDS)
+            except StoreUnavailable as error:
+                logger.warning("not listening to the store, trying again: %s", error)
+                await asyncio.sleep(LISTEN_SECONDS)
+            else:
+                if last > seen:
+                    seen = last
+                    self._wake.set()
 
     async def _keep_costs(self) -> None:
         """Go on from the corrections in the store, then write there what changes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from deployment import router as router_module
 from deployment.router import Router, check_store_fits
 from deployment.scheduler.values import GangPlan, GangState
+from deployment.store import open_store
+from deployment.store.postgres.schema import migrate_database
 from deployment.store.sqlite import SqliteStore
 from hhray.blocks import Block
 from hhray.errors import ConfigError
@@ -18,7 +21,8 @@ from hhray.geometry import Ratio
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.settings import Settings, load_settings
-from hhray.tasks import Task
+from hhray.tasks import NewTask, Task
+from postgres_server import PostgresServer
 
 SERVED = ServedModel(preset("pico"))
 
@@ -124,3 +128,31 @@ async def _stop(router: Router) -> None:
         task.cancel()
     await asyncio.gather(*router._loops, *router._tickets, return_exceptions=True)
     router._store.close()
+
+
+def test_a_database_wakes_the_router_when_a_task_comes(
+    settings: Settings, postgres_server: PostgresServer, add_task: Callable[..., Task]
+) -> None:
+    """No hint of an ingress, and the next look of its own is a minute away."""
+    url = postgres_server.url()
+    migrate_database(url)
+    slow = {"poll_seconds": 60.0, "reconcile_seconds": 60.0}
+    elsewhere = load_settings(overrides={"data_dir": settings.data_dir, "router": slow, "store": {"url": url}})
+    store = open_store(elsewhere)
+
+    async def scenario() -> None:
+        engines = Engines()
+        router = Router.__new__(Router)
+        await router.__init__(elsewhere, SERVED, engines)  # type: ignore[misc]  # Serve awaits it, so does the test
+        await asyncio.sleep(0.5)
+        assert engines.open == {}
+        task = add_task()
+        new = NewTask("tenant", task.request, "request", 1.0, True, str(uuid.uuid4()), 3600.0)
+        await asyncio.to_thread(store.create, new)
+        async with asyncio.timeout(10):
+            while not engines.open:
+                await asyncio.sleep(0.05)
+        await _stop(router)
+
+    asyncio.run(scenario())
+    store.close()

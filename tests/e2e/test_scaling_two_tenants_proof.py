@@ -19,9 +19,6 @@ FLOOD, ALONE, AMONG = 24, 3, 8
 
 
 @pytest.mark.proof
-@pytest.mark.xfail(
-    strict=False, reason="the router in use takes the oldest task first; the scheduler that shares by tenant is to come"
-)
 def test_the_small_tenants_p95_stays_within_twice_its_time_alone(
     tmp_path: Path, keep_proof: Callable[[str, dict[str, Any]], None]
 ) -> None:
