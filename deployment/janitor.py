@@ -10,7 +10,7 @@ from deployment.artifacts import ArtifactStore, StoredFile, clip_key
 from deployment.reap_guard import ReapGuard
 from deployment.store.base import TaskStore
 from hhray.errors import StoreUnavailable
-from hhray.settings import StoreSettings
+from hhray.store_settings import StoreSettings
 from hhray.tasks import Task, TaskState
 
 PAUSED_SECONDS = 86400.0  # what a paused clip has computed waits as long as its task lives

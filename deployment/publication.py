@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from deployment.artifacts import ArtifactStore, clip_key
 from deployment.store.base import Claim, TaskStore
+from hhray.engine_settings import EngineSettings
 from hhray.errors import ArtifactsUnavailable, EngineFault, ServiceError, StoreUnavailable
-from hhray.settings import EngineSettings
 from hhray.tasks import Artifact
 
 logger = logging.getLogger("ray.serve")

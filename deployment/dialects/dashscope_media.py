@@ -13,7 +13,7 @@ from deployment.addresses import parse_media_url
 from deployment.dialects.dashscope_query import shown
 from hhray.errors import InvalidParameter, InvalidURL, MediaError
 from hhray.request import Media, MediaType, Mode
-from hhray.settings import MediaSettings
+from hhray.store_settings import MediaSettings
 
 MAX_DATA_URI_BYTES = 28_000_000
 OLDER_FIELDS = ("img_url", "first_frame_url")  # what the official command line sends

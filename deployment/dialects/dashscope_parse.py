@@ -27,7 +27,7 @@ from hhray.errors import AccessDenied, EmptyField, IllegalInput, InvalidParamete
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio
 from hhray.prompting import bound_prompt
 from hhray.request import MAX_INLINE_BYTES, MAX_SEED, AudioSetting, ClipRequest, Media, Mode
-from hhray.settings import MediaSettings
+from hhray.store_settings import MediaSettings
 
 MAX_BODY_BYTES = 2_000_000
 # What is read of any body: the fields, and the pictures inside them.

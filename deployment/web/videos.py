@@ -17,9 +17,9 @@ from deployment.dialects.dashscope import CreateCall
 from deployment.keys import Caller
 from deployment.web.services import Services, request_id_of
 from hhray.capabilities import Capabilities
+from hhray.engine_settings import EngineSettings
 from hhray.errors import InvalidApiKey, InvalidParameter, Throttled
 from hhray.request import ClipRequest, Media
-from hhray.settings import EngineSettings
 from hhray.tasks import NewTask, Task
 from hhray.tenancy import tenant_settings
 

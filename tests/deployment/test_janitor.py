@@ -13,7 +13,7 @@ import pytest
 from deployment.artifacts import DirectoryArtifacts, clip_key, input_key
 from deployment.janitor import Janitor, sweep_scratch
 from deployment.store.base import TaskStore
-from hhray.settings import StoreSettings
+from hhray.store_settings import StoreSettings
 from hhray.tasks import Task
 
 GRACE = 1800.0

@@ -17,8 +17,9 @@ from deployment.publication import Publication
 from deployment.store.base import Claim, TaskStore
 from disk_faults import full_disk
 from fault_stores import outage
+from hhray.engine_settings import EngineSettings
 from hhray.errors import ArtifactsUnavailable, DiskFull, EngineFault, StoreUnavailable
-from hhray.settings import EngineSettings, Settings
+from hhray.settings import Settings
 from hhray.tasks import Task, TaskState
 
 MIB = 1 << 20

@@ -72,10 +72,13 @@ PUBLIC_NAMES = {
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
     "tier_key",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
-    "hhray.settings": "AutoscalingSettings ClientSettings CostSettings EngineSettings HttpSettings HubSettings "
-    "KeySettings LayoutSettings MediaSettings RouterSettings Settings StoreSettings WarmUpShape load_settings",
+    "hhray.settings": "Settings load_settings",
     "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "
     "step_work",
+    "hhray.engine_settings": "CostSettings EngineSettings LayoutSettings WarmUpShape",
+    "hhray.service_settings": "AutoscalingSettings ClientSettings HttpSettings HubSettings RouterSettings",
+    "hhray.settings_group": "SettingsGroup",
+    "hhray.store_settings": "KeySettings MediaSettings StoreSettings",
     "hhray.tasks": "Artifact Demand EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
     "TERMINAL Task TaskState",
     "hhray.tenancy": "ANYBODY TenantSettings check_reserved tenant_settings",

@@ -10,7 +10,7 @@ from deployment.dialects.dashscope import parse_create, parse_list
 from hhray.errors import InvalidParameter
 from hhray.geometry import Ratio, Resolution
 from hhray.request import Mode
-from hhray.settings import MediaSettings
+from hhray.store_settings import MediaSettings
 from hhray.tasks import TaskState
 
 

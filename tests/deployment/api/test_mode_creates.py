@@ -13,7 +13,7 @@ from deployment.store.base import TaskFilter
 from hhray.errors import RequestError
 from hhray.geometry import Ratio
 from hhray.request import MAX_INLINE_BYTES, AudioSetting, Language, MediaType, Mode
-from hhray.settings import MediaSettings
+from hhray.store_settings import MediaSettings
 
 PICTURE, VIDEO = "https://a.example/1.png", "https://a.example/1.mp4"
 R2V, EDIT, T2V, I2V = (f"happyhorse-1.0-{mode}" for mode in ("r2v", "video-edit", "t2v", "i2v"))

@@ -1,0 +1,84 @@
+"""Settings of what is kept, and of what is let in: task store, artifacts, media, keys."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, SecretStr, field_validator
+
+from hhray.settings_group import SettingsGroup
+
+
+class StoreSettings(SettingsGroup):
+    """Task store and artifact store; empty paths lie under `data_dir`."""
+
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="PostgreSQL database of tasks, postgresql://user:password@host:5432/database, made by `hhray "
+        "migrate`; empty: a SQLite file, for one machine.",
+    )
+    connections: int = Field(default=8, ge=1, description="Most PostgreSQL connections of one process.")
+    cluster: str = Field(
+        default="main",
+        pattern=r"^[\w.-]{1,64}$",
+        description="Name of this Ray cluster among those that share a PostgreSQL database; each drains by itself.",
+    )
+    sqlite_path: str = Field(default="", description="SQLite file; empty: <data_dir>/tasks.sqlite3.")
+    artifact_dir: str = Field(default="", description="Directory of inputs and clips; empty: <data_dir>/artifacts.")
+    lease_seconds: float = Field(default=20.0, gt=0, description="A running task not renewed for so long is requeued.")
+    max_faults: int = Field(default=3, ge=1, description="A task that made this many gangs fail ends FAILED.")
+    task_ttl_seconds: float = Field(default=86400.0, gt=0, description="Tasks and files are kept so long after submit.")
+    min_free_bytes: int = Field(
+        default=256 * 1024**2,
+        ge=0,
+        description="With less room on a disk no clip is begun on its engine, and no new media is taken in.",
+    )
+    orphan_grace_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        description="Files that no task names are removed at this age; longer than engine.publish_patience_seconds.",
+    )
+    url_ttl_seconds: float = Field(default=86400.0, gt=0, description="Life of a signed download URL.")
+    max_queued: int = Field(
+        default=10000, ge=1, description="Creates are refused with 429 beyond so many unfinished tasks."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_database(cls, url: SecretStr) -> SecretStr:
+        if not re.match("(postgres(ql)?://|memory:|$)", url.get_secret_value()):
+            raise ValueError("expected postgresql://user:password@host:5432/database, or nothing for a SQLite file")
+        return url
+
+
+class MediaSettings(SettingsGroup):
+    """Intake of media files."""
+
+    allowed_private: tuple[str, ...] = Field(
+        default=(),
+        description="host:port pairs that may be fetched although their "
+        "address is private; each redirect is checked anew.",
+    )
+    timeout_seconds: float = Field(default=30.0, gt=0, description="Longest download of one picture.")
+    task_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Longest download of all files of one task together, a video among them."
+    )
+    max_bytes: int = Field(default=20_000_000, ge=1, description="Largest picture file.")
+    max_video_bytes: int = Field(default=100_000_000, ge=1, description="Largest video file.")
+    max_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, checked before it is decoded.")
+    max_redirects: int = Field(default=3, ge=0, description="Redirects followed for one file.")
+    probe_seconds: float = Field(default=20.0, gt=0, description="CPU time a look into one video may take.")
+    probe_bytes: int = Field(default=2 * 1024**3, ge=1, description="Memory a look into one video may take.")
+
+
+class KeySettings(SettingsGroup):
+    """Who may call. No file and no keys: loopback only, and any bearer is accepted."""
+
+    file: str = Field(
+        default="", description="JSON file written by `hhray keys create`; empty: <data_dir>/keys.json if it exists."
+    )
+    secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Server secret for key hashes and URL signatures; "
+        "empty: <data_dir>/secret, made at first start, readable by its owner only.",
+    )
