@@ -28,9 +28,9 @@ class Policy:
     # without this bound on the ranks, an overload would make old clips the only ones that run.
     aging_multiple: float = 8.0
     aged_share: float = 0.25
-    # Tenants take turns in rounds of so many GPU-seconds; inside a round urgency decides. Several short clips or one of
-    # middle size; with fewer, fairness between tenants costs deadlines, with more a flood is felt longer.
-    quantum_seconds: float = 30.0
+    # Tenants take turns in rounds of so many GPU-seconds; inside a round urgency decides. A few short clips, less than one
+    # of middle size: the longer a round, the longer a flood is felt.
+    quantum_seconds: float = 10.0
     weights: Mapping[str, float] = field(default_factory=dict)
     priority_weights: Mapping[Priority, float] = field(
         default_factory=lambda: {Priority.HIGH: 4.0, Priority.STANDARD: 1.0, Priority.LOW: 0.25}
@@ -47,7 +47,7 @@ class Policy:
     max_pauses: int = 6
     # No unit holds a block longer than this: whoever comes next waits for its end. A clip whose units are longer takes
     # a wider block or waits for one.
-    longest_step_seconds: float = 8.0
+    longest_step_seconds: float = 14.0
 
     # --- Layout
     # What the choice of ranks aims at: below the deadline, so that a clip has something to lose.

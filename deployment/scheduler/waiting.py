@@ -15,8 +15,9 @@ from deployment.scheduler.fair_queue import Accounts, FairQueue, Flow, Item, Wai
 from deployment.scheduler.policy import Policy
 from hhray.tasks import Priority, QueuedTask
 
-# One decision moves no more tasks than this to the late lane; the next one goes on.
-MOST_MOVES = 1
+# One look at the head moves no more tasks than this to the late lane; the next one goes on. Until then none of those
+# that are left counts as on time, or a tenant whose turn it is would be late before the others.
+MOST_MOVES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class WaitingTasks:
             due = self._policy.aged_at(first.task.submitted_at, first.task.gpu_seconds)
             first.order, first.late = (due, *first.order[1:]), True
             self._late.push(first)
-        return self._on_time.head()
+        return None
 
     def _is_late(self, task: QueuedTask, view: View) -> bool:
         last_end = self._policy.last_end(task.submitted_at, task.gpu_seconds, task.deadline)

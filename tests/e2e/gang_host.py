@@ -15,16 +15,13 @@ from typing import Any
 
 from deployment.clip_engine import ClipEngine
 from deployment.scheduler.limits import BatchLimits
-from deployment.scheduler.policy import Policy
-from deployment.scheduler.scheduler import Scheduler
 from deployment.scheduler.values import GangPlan, GangState, RunningBatch, Start
 from deployment.store.sqlite import SqliteStore
 from hhray.blocks import Block
-from hhray.cost import CostModel
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from hhray.settings import Settings, load_settings
-from hhray.unit_costs import UnitCostTable
+from oldest_first import OldestFirst
 
 SERVED = ServedModel(preset("pico"), native_share=Fraction(5, 14))  # few tokens
 NUM_STEPS = 8
@@ -100,8 +97,7 @@ class Packing(Keeping):
         self.database, self.most = database, most
 
     def __call__(self, state: GangState) -> GangPlan:
-        costs = UnitCostTable(CostModel(SERVED, 4e10, 2e7))
-        scheduler = Scheduler(costs, Policy(), BatchLimits(SERVED, self.most, 100_000))
+        scheduler = OldestFirst(BatchLimits(SERVED, self.most, 100_000))
         store = SqliteStore(self.database)
         scheduler.add(store.queued(0))
         store.close()
