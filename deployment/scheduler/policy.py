@@ -28,8 +28,8 @@ class Policy:
     # without this bound on the ranks, an overload would make old clips the only ones that run.
     aging_multiple: float = 8.0
     aged_share: float = 0.25
-    # Tenants take turns in rounds of so many GPU-seconds; inside a round urgency decides. A few short clips, not quite one
-    # of middle size: the longer a round, the longer a flood is felt.
+    # Tenants take turns in rounds of so many GPU-seconds; inside a round urgency decides. A few short clips, or part of
+    # a long one: the longer a round, the longer a flood is felt.
     quantum_seconds: float = 10.0
     weights: Mapping[str, float] = field(default_factory=dict)
     priority_weights: Mapping[Priority, float] = field(

@@ -108,13 +108,13 @@ def test_a_clip_that_soon_ends_or_was_paused_often_is_not_paused(units_done: int
 
 
 def test_no_unit_holds_few_ranks_for_long_but_half_a_gang_is_always_enough() -> None:
-    waiting = scheduler(task("large", LARGE))
     long_step = COST_TABLE.unit_seconds(LARGE, REFINING, 2)
-    assert long_step > Policy().longest_step_seconds
+    policy = Policy(longest_step_seconds=long_step - 1)
+    waiting, rest = scheduler(task("large", LARGE), policy=policy), scheduler(policy=policy)
     paused = batch("paused", LARGE, block=None, units_done=REFINING)
     narrow = waiting.plan(gang(paused, *busy_gang(0, 1)), 0.0)
     assert narrow.blocks == {"paused": None}
-    half = scheduler().plan(gang(paused, *busy_gang(0, 1, 2, 3)), 0.0)
+    half = rest.plan(gang(paused, *busy_gang(0, 1, 2, 3)), 0.0)
     assert half.blocks == {"paused": Block(0, 4)}
 
 
@@ -186,3 +186,44 @@ def test_what_is_begun_has_left_the_queue() -> None:
     waiting.plan(gang(), 0.0)
     assert (len(waiting), waiting.queued_gpu_seconds) == (0, 0.0)
     assert waiting.plan(gang(), 0.0).starts == ()
+
+
+def test_no_more_batches_are_begun_than_the_gang_holds_tickets() -> None:
+    made = scheduler(*(task(f"t{n}", LARGE, at=n / 100) for n in range(6)))
+    plan = made.plan(replace(gang(), tickets=("one", "two")), now=0.1)
+    assert [start.task_ids for start in plan.starts] == [("t0",), ("t1",)]
+    assert len(made) == 4
+    assert made.plan(replace(gang(ranks=2, name="other"), tickets=()), now=0.1).starts == ()
+
+
+def test_a_clip_gets_the_ranks_whose_memory_it_needs_and_is_not_demoted_below() -> None:
+    needs = {"1080P/15": 4}
+    made = scheduler(task("large", LARGE), task("first", SMALL), task("second", SMALL))
+    starts = {start.bucket: start.block for start in made.plan(replace(gang(), least_ranks=needs), now=0.0).starts}
+    assert starts[LARGE].num_ranks >= 4
+    large = batch("large", LARGE, Block(0, 4), units_done=REFINING)
+    plan = made.plan(replace(gang(large), least_ranks=needs), now=1.0)
+    assert plan.blocks["large"] is None or plan.blocks["large"].num_ranks >= 4
+    everywhere = scheduler(task("large", LARGE)).plan(replace(gang(ranks=2), least_ranks={"1080P/15": 2}), now=0.0)
+    assert [start.block.num_ranks for start in everywhere.starts] == [2]
+
+
+def test_ranks_of_a_task_that_is_being_claimed_are_taken() -> None:
+    claiming = replace(batch("claiming for ranks 0-3", "", Block(0, 4), busy=True), task_ids=())
+    (start,) = scheduler(task("t")).plan(gang(claiming), now=0.0).starts
+    assert set(start.block.ranks) <= {4, 5, 6, 7}
+
+
+def test_a_clip_that_is_wanted_later_is_made_on_fewer_ranks_while_others_wait() -> None:
+    patient = [task(f"p{n}", MIDDLE, deadline=1000.0) for n in range(3)]
+    plan = scheduler(*patient, task("urgent", MIDDLE)).plan(gang(), now=0.0)
+    ranks = {start.task_ids[0]: start.block.num_ranks for start in plan.starts}
+    assert plan.starts[0].task_ids == ("urgent",) or ranks["urgent"] == max(ranks.values())
+
+
+def test_every_late_task_is_put_behind_before_any_of_them_counts_as_on_time() -> None:
+    """Else the tenant whose turn it is would be late before the others."""
+    flood = [task(f"f{n}", MIDDLE, at=n / 100, tenant="flood") for n in range(6)]
+    made, late = scheduler(*flood, task("small", MIDDLE, at=0.1, tenant="small")), 4 * COST_TABLE.alone_seconds(MIDDLE)
+    first = [made.plan(gang(ranks=1, name=f"gang {n}"), late).starts[0].task_ids[0] for n in range(3)]
+    assert first[:2] == ["f0", "small"]
