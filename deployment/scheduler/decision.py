@@ -107,7 +107,7 @@ class Decision:
             self._undecided.sort(key=lambda clip: clip.order, reverse=True)
             return self._next(others)
         head = self._head() if self._starts_left and len(self._passed) < MOST_PASSED else None
-        if head is not None and (batch is None or (head[0], head[1].due) < batch.order):
+        if head is not None and (batch is None or self._goes_before(*head, batch)):
             tier, waiting = head
             self._waiting.take(waiting)
             self._starts_left -= 1
@@ -125,6 +125,16 @@ class Decision:
                 lambda tenant: around.owned_left.get(tenant, 0) > 0,
             )
         )
+
+    def _goes_before(self, tier: Tier, waiting: Waiting, batch: Clip) -> bool:
+        """Whether a task takes a batch's place. Inside a tenant the earlier due one does. Between tenants so it is,
+        too, but nobody takes a place who was given more by it than a round above the other, and whoever was given no
+        more than the other even with it takes the place in any case."""
+        order = (tier, waiting.due) < batch.order
+        if waiting.task.tenant == batch.tenant or tier != batch.tier:
+            return order
+        ahead = self._waiting.given_with(waiting) - self._waiting.given(batch.tenant)
+        return ahead <= 0 or (order and ahead <= self._policy.quantum_seconds)
 
     def _next_kept(self) -> Clip | None:
         clip = next((clip for clip in reversed(self._undecided) if clip.kept), None)

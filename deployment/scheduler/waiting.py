@@ -17,7 +17,7 @@ from hhray.tasks import Priority, QueuedTask
 
 # One look at the head moves no more tasks than this to the late lane; the next one goes on. Until then none of those
 # that are left counts as on time, or a tenant whose turn it is would be late before the others.
-MOST_MOVES = 64
+MOST_MOVES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,17 @@ class WaitingTasks:
         """It was taken and found no place: as if it never had been."""
         self._accounts.charge(waiting.flow, -waiting.task.gpu_seconds)
         self._enter(waiting.task, waiting.due, waiting.late)
+
+    def given(self, tenant: str) -> float:
+        """GPU-seconds by weight that a tenant was given: of its priorities, that with the least."""
+        given = [self._accounts.spent.get((tenant, priority.value)) for priority in Priority]
+        known = [one for one in given if one is not None]
+        return min(known) if known else self._accounts.level
+
+    def given_with(self, waiting: Waiting) -> float:
+        """What the task's flow was given, and the task."""
+        flow = waiting.flow
+        return self._accounts.of(flow) + waiting.task.gpu_seconds / self._accounts.weight_of(flow)
 
     def settle(self) -> None:
         """End of a decision: when nothing waits, all flows start even again."""

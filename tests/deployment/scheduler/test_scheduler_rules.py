@@ -227,3 +227,17 @@ def test_every_late_task_is_put_behind_before_any_of_them_counts_as_on_time() ->
     made, late = scheduler(*flood, task("small", MIDDLE, at=0.1, tenant="small")), 4 * COST_TABLE.alone_seconds(MIDDLE)
     first = [made.plan(gang(ranks=1, name=f"gang {n}"), late).starts[0].task_ids[0] for n in range(3)]
     assert first[:2] == ["f0", "small"]
+
+
+def test_a_batch_makes_room_for_a_tenant_that_was_given_less_and_for_none_that_was_given_more() -> None:
+    flood = [task(f"f{n}", MIDDLE, at=n / 100, tenant="flood") for n in range(6)]
+    made = scheduler(*flood)
+    for n in range(2):
+        made.plan(gang(ranks=1, name=f"gang {n}"), now=0.1)
+    made.add([task("small", MIDDLE, at=5.0, tenant="small")])
+    running = batch("f0", MIDDLE, Block(0, 1), units_done=2, tenant="flood")
+    plan = made.plan(gang(running, ranks=1), now=5.1)
+    assert ([start.task_ids for start in plan.starts], plan.blocks) == ([("small",)], {"f0": None})
+    small = batch("small", MIDDLE, Block(0, 1), units_done=2, at=5.0, tenant="small")
+    stays = made.plan(gang(small, ranks=1, name="another"), now=6.0)
+    assert (stays.starts, stays.blocks) == ((), {"small": Block(0, 1)})
