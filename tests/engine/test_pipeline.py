@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -15,9 +16,11 @@ from PIL import Image
 import engine
 from engine.pipeline import Pipeline
 from hhray.capabilities import Capabilities
+from hhray.cost import stream_tokens
 from hhray.errors import ConfigError, EngineFault, InvalidParameter, MediaError
-from hhray.geometry import Resolution
+from hhray.geometry import ClipGeometry, Ratio, Resolution
 from hhray.memory_parts import Stage
+from hhray.memory_plan import MAX_TEXT_TOKENS, shared_activation_bytes
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 from tiny_release import write_tiny_release
@@ -240,3 +243,16 @@ def _spectrum(clip):
     """Loudness by whole hertz."""
     seconds = clip.audio.shape[1] // 48000
     return np.abs(np.fft.rfft(clip.audio[0].numpy()))[::seconds]
+
+
+def test_a_clip_that_needs_the_memory_of_several_ranks_says_so():
+    pipeline = Pipeline.from_pretrained("pico", tiers=[Resolution.P256], max_seconds=4).to("cpu")
+    assert pipeline.least_ranks == {}
+    size, plan = pipeline.served.size, pipeline._loaded.plan
+    shapes = [ClipGeometry(Resolution.P256, ratio, 3) for ratio in Ratio]
+    grids = [(pipeline.served.base_grid(shape), shape.audio_latents) for shape in shapes]
+    most = max(stream_tokens(grid, audio, MAX_TEXT_TOKENS) for grid, audio in grids)
+    room = shared_activation_bytes(size, most, 2, plan.chunked_mlp, None, plan.int8_attention)
+    pipeline._loaded.plan = replace(plan, room_bytes=dict.fromkeys(Stage, room))
+    pipeline._world_size = 4
+    assert pipeline.least_ranks == {"256P/3": 2, "256P/4": 4}
