@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from deployment import router as router_module
@@ -136,6 +137,8 @@ def test_a_database_wakes_the_router_when_a_task_comes(
     """No hint of an ingress, and the next look of its own is a minute away."""
     url = postgres_server.url()
     migrate_database(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM leases; DELETE FROM tasks")  # of the tests before
     slow = {"poll_seconds": 60.0, "reconcile_seconds": 60.0}
     elsewhere = load_settings(overrides={"data_dir": settings.data_dir, "router": slow, "store": {"url": url}})
     store = open_store(elsewhere)
