@@ -34,6 +34,9 @@ from hhray.settings import Settings
 TAG_VARIABLE = "HHRAY_SERVER_TAG"
 APP_NAME = "hhray"
 DRAIN_MARGIN_SECONDS = 10.0
+# Where `free_port` looks: above the ports of Ray's workers, below those that systems hand out to whoever asks for any,
+# such as the parts of a Ray that starts between the choice of a port and its use.
+PORTS = range(20_000, 32_768)
 
 
 class LocalServer:
@@ -238,10 +241,13 @@ def _check_port_free(host: str, port: int) -> None:
 
 def free_port() -> int:
     """A TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    ports = list(PORTS)
+    secrets.SystemRandom().shuffle(ports)
+    for port in ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConfigError(f"no TCP port of {PORTS.start} to {PORTS.stop - 1} is free on the loopback interface")
 
 
 def _cause_of(status: Any) -> str:  # noqa: ANN401 - Serve's schema has no types here
