@@ -55,7 +55,7 @@ def limited(limits: Limits) -> type[LimitedConnection]:
 
 
 def prepare_session(connection: psycopg.Connection[DictRow], limits: Limits) -> None:
-    """Set the server's limits for this session."""
+    """Set the server's limits for this connection."""
     connection.execute(
         f"SET statement_timeout = {limits.statement * 1000:.0f};"
         f"SET lock_timeout = {limits.lock * 1000:.0f};"
