@@ -66,7 +66,8 @@ class NewTask:
     """A validated request on its way into the store. Times are seconds since the epoch, by the store's clock.
 
     `deadline_seconds` is how long after submit the clip should be there (0: the scheduler's default, a multiple of
-    `gpu_seconds`). A `reserved` task runs on the share of the GPUs that its tenant owns.
+    `gpu_seconds`). A `reserved` task runs on the share of the GPUs that its tenant owns. `fingerprint` tells creates of
+    one idempotency key apart; `webhook` is the URL that is told of the end, empty: nobody is.
     """
 
     tenant: str
@@ -81,6 +82,8 @@ class NewTask:
     deadline_seconds: float = 0.0
     priority: Priority = Priority.STANDARD
     reserved: bool = False
+    fingerprint: str = ""
+    webhook: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ class Task:
 
     `attempt` counts claims and is the fence; `faults` counts the claims that ended in a fault of ours.
     `progress` is 0..1 over the denoising steps; `stages` maps stage name to seconds once the task ended.
-    `deadline` is seconds since the epoch (0: the scheduler's default).
+    `deadline` is seconds since the epoch (0: the scheduler's default). `facts` says of a result by which weights, in
+    which layout it was made and how it is marked.
     """
 
     task_id: str
@@ -120,6 +124,9 @@ class Task:
     deadline: float = 0.0
     priority: Priority = Priority.STANDARD
     reserved: bool = False
+    fingerprint: str = ""
+    webhook: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from deployment.dialects.dashscope_parse import (
     MAX_BODY_BYTES,
     MAX_STREAM_BYTES,
-    CreateCall,
     body_too_large,
     check_async_header,
     parse_create,
@@ -28,7 +27,6 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_STREAM_BYTES",
     "STOP_REFUSED",
-    "CreateCall",
     "Json",
     "body_too_large",
     "check_async_header",

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
+from deployment.create_call import CreateCall
 from deployment.dialects.dashscope_fields import (
     read_boolean,
     read_choice,
@@ -34,17 +34,6 @@ MAX_BODY_BYTES = 2_000_000
 MAX_STREAM_BYTES = MAX_BODY_BYTES + MAX_INLINE_BYTES
 MAX_DEADLINE_SECONDS = 86_400
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
-
-
-@dataclass(frozen=True, slots=True)
-class CreateCall:
-    """A create as it was asked for. `files` holds, for each of the request's media, the bytes that came along in a data
-    URI, None for one that is to be fetched. `deadline_seconds` is when the client wants the clip, 0 if it does not say.
-    """
-
-    request: ClipRequest
-    files: tuple[bytes | None, ...] = ()
-    deadline_seconds: float = 0.0
 
 
 def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:

@@ -129,6 +129,7 @@ class TaskStore(Protocol):
         artifact: Artifact,
         stages: dict[str, float],
         notice: str,
+        facts: Mapping[str, str] | None = None,
     ) -> Task | None:
         """RUNNING -> SUCCEEDED with artifact and one metric event, in one transaction; None when the lease was lost."""
 

@@ -105,6 +105,8 @@ def _insert(transaction: Transaction, new: NewTask) -> Task:
         priority=new.priority.value,
         reserved=int(new.reserved),
         deterministic=int(new.request.deterministic),
+        fingerprint=new.fingerprint,
+        webhook=new.webhook,
     )
     if inserted:
         return find_tasks(transaction, [new.task_id])[0]

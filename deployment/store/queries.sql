@@ -10,12 +10,12 @@ SELECT * FROM task_rows WHERE tenant = :tenant AND idempotency_key = :idempotenc
 -- name: insert_task
 INSERT INTO tasks (
     task_id, tenant, api_key_id, idempotency_key, request_id, request, model, bucket, gpu_seconds,
-    ready, sequence, submitted_at, expires_at, deadline, priority, reserved, deterministic
+    ready, sequence, submitted_at, expires_at, deadline, priority, reserved, deterministic, fingerprint, webhook
 ) VALUES (
     :task_id, :tenant, :api_key_id, :idempotency_key, :request_id, :request, :model, :bucket, :gpu_seconds,
     :ready, :sequence, store_now(), store_now() + :ttl_seconds,
     CASE WHEN :deadline_seconds > 0.0 THEN store_now() + :deadline_seconds ELSE 0.0 END,
-    :priority, :reserved, :deterministic
+    :priority, :reserved, :deterministic, :fingerprint, :webhook
 )
 ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
@@ -146,7 +146,8 @@ UPDATE tasks SET
     artifact_sha256 = :artifact_sha256,
     artifact_bytes = :artifact_bytes,
     notice = :notice,
-    stages = :stages
+    stages = :stages,
+    facts = :facts
 WHERE task_id = :task_id;
 
 -- heartbeats and drain

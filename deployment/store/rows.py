@@ -29,6 +29,8 @@ _PLAIN = (
     "notice",
     "api_key_id",
     "deadline",
+    "fingerprint",
+    "webhook",
 )
 
 
@@ -41,6 +43,7 @@ def task_of(row: Row) -> Task:
         request=ClipRequest.model_validate_json(row["request"]),
         ready=bool(row["ready"]),
         stages=json.loads(row["stages"]),
+        facts=json.loads(row["facts"]),
         progress=done if row["progress"] is None else row["progress"],
         stage=row["stage"] or "",
         cancel_requested=bool(row["cancel_requested"]),

@@ -7,7 +7,7 @@ a cancel is acknowledged the only end is CANCELED: a result that arrives later i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from deployment.store.base import Claim
@@ -22,7 +22,7 @@ NO_ARTIFACT = Artifact(key="", sha256="", num_bytes=0)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a task ends; `stages` are the seconds of its last attempt, by stage."""
+    """How a task ends; `stages` are the seconds of its last attempt, by stage; `facts` are those of its result."""
 
     state: TaskState
     code: str = ""
@@ -30,6 +30,7 @@ class Ending:
     artifact: Artifact = NO_ARTIFACT
     stages: dict[str, float] = field(default_factory=dict)
     notice: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_task(transaction: Transaction, task_id: str, tenant: str | None = None) -> Task | None:
@@ -87,6 +88,7 @@ def end_task(transaction: Transaction, task: Task, ending: Ending) -> Task:
         artifact_bytes=ending.artifact.num_bytes,
         notice=ending.notice,
         stages=json.dumps(with_queue_wait(task, ending.stages)),
+        facts=json.dumps(dict(ending.facts)),
     )
     transaction.run("drop_lease", task_id=task.task_id)
     transaction.run("drop_media_claim", task_id=task.task_id)

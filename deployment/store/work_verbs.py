@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployment.store.base import Claim, LeaseView
 from deployment.store.rows import queued_of, task_of
@@ -171,12 +171,13 @@ class EngineVerbs:
         artifact: Artifact,
         stages: dict[str, float],
         notice: str,
+        facts: Mapping[str, str] | None = None,
     ) -> Task | None:
         """RUNNING -> SUCCEEDED with artifact and one metric event, in one transaction; None when the lease was lost.
 
         Also None when a cancel was acknowledged before: the task is CANCELED then and the artifact is nobody's.
         """
-        ending = Ending(TaskState.SUCCEEDED, artifact=artifact, stages=stages, notice=notice)
+        ending = Ending(TaskState.SUCCEEDED, artifact=artifact, stages=stages, notice=notice, facts=facts or {})
         ended = self._end(task_id, owner, fence, ending)
         return ended if ended is not None and ended.state is TaskState.SUCCEEDED else None
 

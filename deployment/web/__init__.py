@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from deployment.services import Services
 from deployment.web.app import create_app
-from deployment.web.services import Services
 
 __all__ = ["Services", "create_app"]

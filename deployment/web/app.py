@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from deployment.services import Services
 from deployment.web.files import file_routes
 from deployment.web.health import health_routes
 from deployment.web.naming import RequestNaming
 from deployment.web.refusals import add_refusals
-from deployment.web.services import Services
 from deployment.web.tasks import task_routes
 from deployment.web.videos import video_routes
 

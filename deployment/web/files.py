@@ -7,7 +7,7 @@ import time
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from deployment.web.services import Services
+from deployment.services import Services
 from hhray.errors import AccessDenied, NotFound
 
 

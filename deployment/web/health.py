@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from deployment.fault_record import QUARANTINED
 from deployment.metrics_collector import render
-from deployment.web.services import Services
+from deployment.services import Services
 from deployment.work_meter import desired_engines
 from hhray import __version__
 

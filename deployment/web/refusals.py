@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from deployment.dialects.dashscope import render_error
-from deployment.web.services import request_id_of
+from deployment.services import request_id_of
 from hhray.errors import ArtifactsUnavailable, HhrayError, NotFound, RequestError, StoreUnavailable, Throttled
 
 logger = logging.getLogger("ray.serve")

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from deployment.dialects import dashscope
 from deployment.keys import Caller
-from deployment.web.services import Services, is_task_id, request_id_of
+from deployment.services import Services, is_task_id, request_id_of
 from hhray.errors import AccessDenied, InvalidParameter, UnsupportedOperation
 from hhray.tasks import Task, TaskState
 

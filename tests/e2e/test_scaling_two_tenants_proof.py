@@ -19,6 +19,7 @@ FLOOD, ALONE, AMONG = 24, 2, 6
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(1800)
 def test_the_small_tenants_p95_stays_within_twice_its_time_alone(
     tmp_path: Path, keep_proof: Callable[[str, dict[str, Any]], None]
 ) -> None:

@@ -23,6 +23,7 @@ _NEW: Cells = {
     "artifact_bytes": 0,
     "notice": "",
     "stages": "{}",
+    "facts": "{}",
 }
 _NO_LEASE: Cells = {"owner": None, "fence": None, "progress": None, "stage": None}
 

@@ -14,6 +14,7 @@ from contextlib import closing
 import pytest
 
 from deployment.store.base import TaskFilter
+from deployment.store.migrations import SCHEMA_VERSION
 from deployment.store.sqlite import SqliteStore, database
 from hhray.errors import ConfigError, StoreUnavailable
 from hhray.tasks import Progress
@@ -79,7 +80,10 @@ def test_state_changes_wait_for_the_disk_and_renewals_do_not(store, create, path
 @pytest.mark.parametrize(
     ("pragma", "sentence"),
     [
-        ("user_version = 3", "schema version 3, this hhray reads version 2; run the hhray that wrote it"),
+        (
+            f"user_version = {SCHEMA_VERSION + 1}",
+            f"schema version {SCHEMA_VERSION + 1}, this hhray reads version {SCHEMA_VERSION}; run the hhray that wrote it",
+        ),
         ("user_version = 1", "schema version 1, this hhray reads version 2; stop its servers and run `hhray migrate`"),
         ("application_id = 7", "not a task store"),
     ],

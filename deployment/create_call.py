@@ -1,0 +1,19 @@
+"""A create in no dialect: what parsers make and `deployment.creation` turns into a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hhray.request import ClipRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCall:
+    """A create as it was asked for. `files` holds, for each of the request's media, the bytes that came along, None for
+    one that is to be fetched. `deadline_seconds` is when the client wants the clip, 0 if it does not say.
+    """
+
+    request: ClipRequest
+    files: tuple[bytes | None, ...] = ()
+    deadline_seconds: float = 0.0
+    idempotency_key: str | None = None
