@@ -80,11 +80,8 @@ def test_state_changes_wait_for_the_disk_and_renewals_do_not(store, create, path
 @pytest.mark.parametrize(
     ("pragma", "sentence"),
     [
-        (
-            f"user_version = {SCHEMA_VERSION + 1}",
-            f"schema version {SCHEMA_VERSION + 1}, this hhray reads version {SCHEMA_VERSION}; run the hhray that wrote it",
-        ),
-        ("user_version = 1", "schema version 1, this hhray reads version 2; stop its servers and run `hhray migrate`"),
+        (f"user_version = {SCHEMA_VERSION + 1}", f"reads version {SCHEMA_VERSION}; run the hhray that wrote it"),
+        ("user_version = 1", f"reads version {SCHEMA_VERSION}; stop its servers and run `hhray migrate`"),
         ("application_id = 7", "not a task store"),
     ],
 )
