@@ -28,18 +28,17 @@ from engine.delivery import Delivery
 from engine.denoiser import Denoiser
 from engine.exchange import GroupLink, Link
 from engine.messages import ClipJob
+from engine.offer import Offer
 from engine.release import RANDOM_PRESETS, served_model, weights_folder
 from engine.warm_shapes import WarmShapes
 from engine.warm_up import compile_layers, run_shapes
 from engine.weights import wanted_format
 from hhray.blocks import block_sizes
-from hhray.cost import stream_tokens
-from hhray.errors import ConfigError, EngineFault, InvalidParameter
-from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
+from hhray.errors import EngineFault, InvalidParameter
+from hhray.geometry import MAX_DURATION, ClipGeometry, Resolution
 from hhray.memory_parts import Stage
-from hhray.memory_plan import MAX_TEXT_TOKENS, check_room
+from hhray.memory_plan import check_room
 from hhray.parallel_layout import ParallelLayout
-from hhray.request import Mode, tier_key
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 
 OnStep = Callable[[int, int], None]
@@ -80,7 +79,7 @@ class Pipeline:
         warm_up: Sequence[ClipGeometry] = (),
     ) -> None:
         self.served, self.folder = served, folder
-        self._tiers, self._max_seconds, self._decoder = tuple(tiers), max_seconds, decoder
+        self._offer, self._decoder = Offer(served, tuple(tiers), max_seconds), decoder
         self._frames_per_second, self._sample_rate = frames_per_second, sample_rate
         self._reference_noise, self._layout, self._video_only = reference_noise, layout, video_only_ranks
         self._limits = limits or MediaLimits(MAX_PIXELS, Path(tempfile.gettempdir()))
@@ -91,12 +90,7 @@ class Pipeline:
         self._rank, self._world_size = 0, 1
         self._components: Components | None = None
         self._conditioner: Conditioner | None = None
-        for geometry in self._warm_up:
-            if not self._offers(geometry):
-                raise ConfigError(
-                    f"warming up with {geometry.duration} seconds at {geometry.resolution}, which is not offered; "
-                    "offer the tier and the length, or leave the shape out"
-                )
+        self._offer.check_warm_up(self._warm_up)
 
     @classmethod
     def from_pretrained(
@@ -141,8 +135,8 @@ class Pipeline:
             self.folder,
             torch.device(device),
             ranks=world_size,
-            tiers=self._tiers,
-            max_seconds=self._max_seconds,
+            tiers=self._offer.tiers,
+            max_seconds=self._offer.max_seconds,
             decoder=self._decoder,
             layout=self._layout,
             video_only=self._video_only,
@@ -160,7 +154,7 @@ class Pipeline:
         if components.device.type == "cuda":
             for ranks in block_sizes(world_size):  # a clip may go to a smaller block
                 where, int8 = (rank % ranks, ranks, components.device), self._attention_precision == "int8"
-                measure_served(self.served, self._tiers, self._max_seconds, *where, int8=int8)
+                measure_served(self.served, self._offer.tiers, self._offer.max_seconds, *where, int8=int8)
         return self
 
     def __call__(
@@ -235,7 +229,7 @@ class Pipeline:
         if len(jobs) > 1 and any(job.deterministic for job in jobs):
             raise InvalidParameter(f"a deterministic clip runs alone, and {len(jobs)} clips were packed into one batch")
         for job in jobs:
-            self._check_offer(job)
+            self._offer.check(job)
         conditioner = self._conditioned
         passes = self.served.passes(jobs[0].geometry)
         prepared = [conditioner.prepare(job, passes) for job in jobs]
@@ -268,33 +262,11 @@ class Pipeline:
         one = batch.prepared[item]
         size, rates = one.job.geometry.output, (self._frames_per_second, self._sample_rate)
         delivery = Delivery(size, one.job.num_frames, *rates)
-        return ClipDecoding(latents, one.track, delivery, self.notice(one.job), self._loaded, link, rgb)
-
-    def _check_offer(self, job: ClipJob) -> None:
-        """The memory plan was made for what is offered and no more."""
-        if not self._offers(job.geometry):
-            raise InvalidParameter(
-                f"this pipeline was planned for clips of at most {self._max_seconds} seconds at "
-                f"{', '.join(self._tiers)}; {job.duration} seconds at {job.resolution} were asked for"
-            )
-
-    def _offers(self, geometry: ClipGeometry) -> bool:
-        offered = {Resolution.P256, *self._tiers}  # 256P is the base, which every plan holds
-        return geometry.resolution in offered and geometry.duration <= self._max_seconds
+        return ClipDecoding(latents, one.track, delivery, self._offer.notice(one.job), self._loaded, link, rgb)
 
     def notice(self, job: ClipJob) -> str:
         """What is particular about a job's clip: a fallback, or a tier without super-resolution; empty if nothing."""
-        return " ".join(filter(None, (self.served.capabilities.notice(Mode(job.mode)), self._size_notice(job))))
-
-    def _size_notice(self, job: ClipJob) -> str:
-        geometry, name = job.geometry, self.served.size.name
-        native = self.served.native(geometry)
-        if geometry.resolution in self.served.ladder or native == geometry.output:
-            return ""
-        reason = f"the {name} model has no super-resolution stage for {geometry.resolution}"
-        if geometry.resolution is Resolution.P256:
-            reason = f"that is the size the {name} model draws at"
-        return f"Denoised at {native} and enlarged to {geometry.output} after decode: {reason}."
+        return self._offer.notice(job)
 
     def check_room(self, batch: ClipBatch, num_ranks: int, layout: ParallelLayout | None = None) -> None:
         """Whether `num_ranks` ranks have the memory to share a batch, as planned.
@@ -309,28 +281,7 @@ class Pipeline:
     def least_ranks(self) -> dict[str, int]:
         """On how many ranks a clip must be for its memory, by tier and length, where one is too few: the ratio with the
         most tokens decides. Ranks that hold video only share every clip with all others."""
-        durations = range(MIN_DURATION, self._max_seconds + 1)
-        found = {tier_key(tier, length): self._least(tier, length) for tier in self._tiers for length in durations}
-        return {key: ranks for key, ranks in found.items() if ranks > 1}
-
-    def _least(self, tier: Resolution, duration: int) -> int:
-        clips = [ClipGeometry(tier, ratio, duration) for ratio in Ratio]
-        return next(
-            (ranks for ranks in reversed(block_sizes(self._world_size)) if self._fit(clips, ranks)), self._world_size
-        )
-
-    def _fit(self, clips: Sequence[ClipGeometry], ranks: int) -> bool:
-        if self._video_only and ranks < self._world_size:
-            return False
-        plan, size = self._loaded.plan, self.served.size
-        try:
-            for clip in clips:
-                for one in self.served.passes(clip):
-                    tokens = stream_tokens(one.grid, clip.audio_latents, MAX_TEXT_TOKENS)
-                    check_room(plan, size, one.stage, tokens, ranks, None)
-        except ConfigError:
-            return False
-        return True
+        return self._offer.least_ranks(self._loaded.plan, self._world_size, self._video_only)
 
     def weights_on_device(self) -> tuple[int, int]:
         """Parameters of the base transformer and their bytes."""
