@@ -61,7 +61,6 @@ class Decision:
         self._grow(placed)
         for waiting in self._passed:
             self._waiting.put_back(waiting)
-        self._waiting.settle()
         starts = [
             Start(tuple(one.task.task_id for one in clip.tasks), clip.bucket, clip.placed)
             for clip in placed

@@ -3,8 +3,8 @@
 A *flow* is a tenant's tasks of one priority. What it was given, in GPU-seconds divided by its weight, is its `spent`;
 `spent // quantum` is the round it stands in. Flows of the lowest round go first, among them the earliest due task: so
 urgency decides as long as nobody is a quantum ahead of his share. A flow that begins to wait starts where the queue
-stands (no credit for the time it asked for nothing), and when nothing waits any more all are even (start-time fair
-queueing, Goyal et al. 1996; counters per tenant as in VTC, arXiv 2401.00588).
+stands (no credit for the time it asked for nothing), and when nothing waits or runs any more all are even (start-time
+fair queueing, Goyal et al. 1996; counters per tenant as in VTC, arXiv 2401.00588).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Waiting:
 
 @dataclass(slots=True)
 class Accounts:
-    """GPU-seconds by weight, given to every flow since the queue last ran empty; `level`: where the queue stands."""
+    """GPU-seconds by weight, given to every flow since nothing waited or ran; `level`: where the queue stands."""
 
     weight_of: Callable[[Flow], float]
     spent: dict[Flow, float] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Accounts:
         self.spent[flow] = at + gpu_seconds / self.weight_of(flow)
 
     def settle(self) -> None:
-        """Nothing waits: all start even again."""
+        """Nothing waits or runs: all start even again."""
         self.spent.clear()
         self.level = 0.0
 

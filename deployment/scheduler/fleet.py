@@ -15,7 +15,8 @@ class Fleet:
     """Gangs by engine id, each as it was when it last asked, and sums over them: what a decision needs of all gangs
     does not depend on how many there are.
 
-    `begun`: GPU-seconds left of what they have begun; `idle`: ranks that nothing ran on.
+    `begun`: GPU-seconds left of what they have begun; `idle`: ranks that nothing ran on; `busy`: gangs that have begun
+    something.
     """
 
     gangs: dict[str, GangState] = field(default_factory=dict)
@@ -23,6 +24,7 @@ class Fleet:
     _parts: dict[str, tuple[float, int]] = field(default_factory=dict)
     _begun: float = 0.0
     _idle: int = 0
+    _busy: set[str] = field(default_factory=set)
 
     def remember(self, gang: GangState, gpu_seconds_left: float) -> None:
         """A gang asked."""
@@ -33,10 +35,22 @@ class Fleet:
         self.num_ranks += gang.num_ranks
         self._begun += gpu_seconds_left
         self._idle += idle
+        if gang.batches:
+            self._busy.add(gang.engine_id)
+
+    def begins(self, engine_id: str) -> None:
+        """A gang that has asked was told to begin something."""
+        self._busy.add(engine_id)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no gang has begun anything."""
+        return not self._busy
 
     def forget(self, engine_id: str) -> None:
         """A gang is gone."""
         gang = self.gangs.pop(engine_id, None)
+        self._busy.discard(engine_id)
         if gang is not None:
             begun, idle = self._parts.pop(engine_id)
             self.num_ranks -= gang.num_ranks

@@ -74,7 +74,11 @@ class Scheduler:
             if batch.bucket  # else its task is being claimed
         )
         self._fleet.remember(gang, sum(left))
-        return Decision(gang, self._waiting, self._surroundings(gang, now)).plan()
+        plan = Decision(gang, self._waiting, self._surroundings(gang, now)).plan()
+        if plan.starts:
+            self._fleet.begins(gang.engine_id)
+        self._waiting.settle(self._fleet.at_rest)
+        return plan
 
     def _surroundings(self, gang: GangState, now: float) -> Surroundings:
         fleet, policy = self._fleet, self._policy

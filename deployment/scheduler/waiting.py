@@ -60,7 +60,6 @@ class WaitingTasks:
         waiting = self._live.get(task_id)
         if waiting is not None:
             self._leave(waiting)
-            self.settle()
 
     def replace(self, tasks: Iterable[QueuedTask]) -> None:
         """Become exactly these tasks."""
@@ -105,12 +104,14 @@ class WaitingTasks:
         flow = waiting.flow
         return self._accounts.of(flow) + waiting.task.gpu_seconds / self._accounts.weight_of(flow)
 
-    def settle(self) -> None:
-        """End of a decision: when nothing waits, all flows start even again."""
+    def settle(self, at_rest: bool) -> None:
+        """When nothing waits, and nothing runs either (`at_rest`), all flows start even again. What runs counts: who has
+        all the ranks is ahead of whoever comes next."""
         if not self._live:
-            self._accounts.settle()
             self._flow_sizes.clear()
             self.gpu_seconds = 0.0
+            if at_rest:
+                self._accounts.settle()
 
     def take_companions(self, bucket: str, most: int) -> list[Waiting]:
         """Take up to `most` tasks of a bucket that may run in one batch, the earliest due first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gang_host
+import oldest_first
 import pytest
 import ray
 import torch
@@ -89,7 +90,8 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    ray.cloudpickle.register_pickle_by_value(gang_host)  # workers do not find modules of tests
+    for module in (gang_host, oldest_first):  # workers do not find modules of tests
+        ray.cloudpickle.register_pickle_by_value(module)
     with tempfile.TemporaryDirectory(prefix="hhray-") as folder:  # sockets need a short path
         ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
         try:
@@ -99,7 +101,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             bench.store.close()
         finally:
             ray.shutdown()
-            ray.cloudpickle.unregister_pickle_by_value(gang_host)
+            for module in (gang_host, oldest_first):
+                ray.cloudpickle.unregister_pickle_by_value(module)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def served(waiting: WaitingTasks, count: int, now: float = 0.0, room_for_aged: b
             break
         names.append(head[1].task.task_id)
         waiting.take(head[1])
-        waiting.settle()
+        waiting.settle(at_rest=True)
     return names
 
 

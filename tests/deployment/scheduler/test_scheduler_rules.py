@@ -241,3 +241,24 @@ def test_a_batch_makes_room_for_a_tenant_that_was_given_less_and_for_none_that_w
     small = batch("small", MIDDLE, Block(0, 1), units_done=2, at=5.0, tenant="small")
     stays = made.plan(gang(small, ranks=1, name="another"), now=6.0)
     assert (stays.starts, stays.blocks) == ((), {"small": Block(0, 1)})
+
+
+def test_what_runs_counts_for_its_tenant_also_when_nothing_waited_in_between() -> None:
+    made = scheduler(policy=Policy(packing=False))
+    for n in range(2):  # each finds a gang of its own at once: the queue is empty after each
+        made.add([task(f"f{n}", MIDDLE, at=n / 10, tenant="flood")])
+        made.plan(gang(ranks=1, name=f"gang {n}"), now=n / 10)
+    made.add([task(f"f{n}", MIDDLE, at=0.3, tenant="flood", sequence=n) for n in range(2, 6)])
+    made.add([task("small", MIDDLE, at=1.0, tenant="small")])
+    running = batch("f1", MIDDLE, Block(0, 1), units_done=1, tenant="flood")
+    plan = made.plan(gang(running, ranks=1, name="gang 1"), now=1.1)
+    assert ([start.task_ids for start in plan.starts], plan.blocks) == ([("small",)], {"f1": None})
+
+
+def test_when_nothing_waits_or_runs_all_start_even_again() -> None:
+    made = scheduler(*[task(f"a{n}", MIDDLE, tenant="a", sequence=n) for n in range(3)])
+    for n in range(3):
+        made.plan(gang(ranks=1, name="gang"), now=float(n))
+    made.plan(gang(ranks=1, name="gang"), now=100.0)  # at rest
+    made.add([task("a3", MIDDLE, at=200.0, tenant="a"), task("b0", "t2v/720P/9:16/5", at=201.0, tenant="b")])
+    assert [start.task_ids for start in made.plan(gang(ranks=1), now=201.0).starts] == [("a3",)]
