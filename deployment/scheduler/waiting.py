@@ -105,8 +105,10 @@ class WaitingTasks:
         return self._accounts.of(flow) + waiting.task.gpu_seconds / self._accounts.weight_of(flow)
 
     def settle(self, at_rest: bool) -> None:
-        """When nothing waits, and nothing runs either (`at_rest`), all flows start even again. What runs counts: who has
-        all the ranks is ahead of whoever comes next."""
+        """When nothing waits, and nothing runs either (`at_rest`), all flows start even again.
+
+        What runs counts: whoever has all the ranks is ahead of whoever comes next.
+        """
         if not self._live:
             self._flow_sizes.clear()
             self.gpu_seconds = 0.0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gang_host
-import oldest_first
 import pytest
 import ray
 import torch
@@ -18,6 +17,7 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from safetensors.torch import load_file
 
+import oldest_first
 from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, WorkerConfig
 from engine.worker import RankWorker
