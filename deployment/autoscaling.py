@@ -25,7 +25,8 @@ PolicyState = dict[str, float]
 @dataclass(frozen=True, slots=True)
 class Signals:
     """What the router measured. `queued` and `running` count tasks, only to tell none from some; `arrival_rate` is in
-    GPU-seconds a second; `cold_start_seconds` is the longest start of an engine seen, 0 when none was.
+    GPU-seconds a second; `cold_start_seconds` is the longest start of an engine seen, 0 when none was; `quarantined`
+    engines live, keep their GPUs and take no work.
 
     `read_at` is the router's clock at the reading. It is only ever compared with itself: a signal is stale when it
     stays the same for too long by the clock of whoever asks.
@@ -38,6 +39,7 @@ class Signals:
     arrival_rate: float
     cold_start_seconds: float
     read_at: float
+    quarantined: float = 0.0
 
     @property
     def idle(self) -> bool:
@@ -92,9 +94,10 @@ def load_in_engines(signals: Signals, targets: ScalingTargets) -> float:
 
 def engines_for(signals: Signals, targets: ScalingTargets) -> int:
     """Engines for this work, without windows and bounds: at least one while anything waits or runs, 0 when nothing
-    does and nothing has arrived lately."""
+    does and nothing has arrived lately. Each one in quarantine has another in its place."""
     needed = math.ceil(load_in_engines(signals, targets) - 1e-9)  # sums of floats must not cost an engine
-    return needed if signals.idle else max(1, needed)
+    needed = needed if signals.idle else max(1, needed)
+    return needed + round(signals.quarantined) if needed else 0
 
 
 def decide(

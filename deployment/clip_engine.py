@@ -216,7 +216,7 @@ class ClipEngine:
                 self._table.cool()
             try:
                 self._gang = await Gang.start(self._settings, self._served)
-                self._table.least_ranks = self._gang.report.least_ranks
+                self._table.least_ranks, self._fitness.gpus = self._gang.report.least_ranks, self._gang.gpus
             except EngineFault as error:
                 self._broken = error
                 raise

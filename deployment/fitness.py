@@ -18,6 +18,11 @@ logger = logging.getLogger("ray.serve")
 MISSED_HEARTBEATS = 5
 
 
+def fresh_seconds(settings: Settings) -> float:
+    """An engine lives that has reported within so many seconds."""
+    return MISSED_HEARTBEATS * settings.router.heartbeat_seconds
+
+
 class EngineFitness:
     """One engine's. `gpus` names the GPU of each rank, empty on CPUs; `clock` is seconds since the epoch."""
 
@@ -59,7 +64,7 @@ class EngineFitness:
             return False
         if not self._faults.quarantined(now):
             return True
-        engines = store.engines(MISSED_HEARTBEATS * settings.router.heartbeat_seconds)
+        engines = store.engines(fresh_seconds(settings))
         return not others_can_work([(one.engine_id, one.state) for one in engines], self._engine_id)
 
     def state(self, state: str) -> str:

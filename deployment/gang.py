@@ -45,10 +45,11 @@ class Gang:
     """W rank actors behind one set of calls. A batch's calls go to the ranks of its block, and return the answer of the
     first of them. Calls to several ranks are sent at one instant, so that all ranks get them in the same order."""
 
-    def __init__(self, ranks: Sequence[Any], pids: Sequence[int], report: LoadReport) -> None:
+    def __init__(self, ranks: Sequence[Any], pids: Sequence[int], reports: Sequence[LoadReport]) -> None:
         self._ranks = list(ranks)
         self.pids = list(pids)
-        self.report = report
+        self.report = reports[0]
+        self.gpus = [report.gpu for report in reports]
         self.fault: EngineFault | None = None
         self.cold_shapes = 0  # met by clips since the start
         self._places: dict[str, _Place] = {}
@@ -73,7 +74,7 @@ class Gang:
             _kill(ranks)
             raise GangDied(f"the gang of {world} ranks did not start: {error}") from error
         logger.info("gang ready: %d ranks, pids %s, loaded in %.1f s", world, pids, reports[0].seconds)
-        return cls(ranks, pids, reports[0])
+        return cls(ranks, pids, reports)
 
     async def begin(self, batch_id: str, jobs: tuple[ClipJob, ...], block: Block, limit: float) -> None:
         """Encode text and pictures and draw the initial noise of a batch, on the ranks of a block."""

@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployment.artifacts import DirectoryArtifacts
 from deployment.cost_keeper import CostKeeper
+from deployment.fitness import fresh_seconds
 from deployment.janitor import Janitor
 from deployment.keys import server_secret
 from deployment.scheduler.limits import BatchLimits
@@ -26,7 +27,7 @@ from deployment.scheduler.policy import Policy
 from deployment.scheduler.scheduler import Scheduler
 from deployment.scheduler.values import GangPlan, GangState, Measurement
 from deployment.store import open_store
-from deployment.work_meter import WorkMeter
+from deployment.work_meter import work_meter
 from hhray.errors import ConfigError, StoreUnavailable
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
@@ -34,6 +35,8 @@ from hhray.settings import Settings
 logger = logging.getLogger("ray.serve")
 FOLD_SECONDS = 5.0
 EXPIRE_SECONDS = 60.0
+# A full comparison with the store reads the whole queue: seconds where 100,000 tasks wait.
+RECONCILE_SHARE = 0.2
 LISTEN_SECONDS = 2.0
 
 
@@ -81,7 +84,7 @@ class Router:
         )
         self._engine_ids: set[str] = set()
         self._last_sequence = 0
-        self._meter = WorkMeter(self._store, settings.autoscaling.arrival_window_seconds)
+        self._meter = work_meter(self._store, settings)
         # Without engines no ticket waits for one: Serve would wake a single engine for it, whatever the work asks for.
         self._least_engines = min(1, settings.engine_bounds[0])
         self._num_engines = self._least_engines
@@ -97,7 +100,7 @@ class Router:
                 *listening,
                 self._dispatch(),
                 self._keep_costs(),
-                self._every(router.reconcile_seconds, self._reconcile),
+                self._every(router.reconcile_seconds, self._reconcile, RECONCILE_SHARE),
                 self._every(min(1.0, settings.store.lease_seconds / 4), self._reap),
                 self._every(FOLD_SECONDS, self._fold),
                 self._every(EXPIRE_SECONDS, self._expire),
@@ -187,13 +190,16 @@ class Router:
 
     # --- the store's clockwork
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], share: float = 1.0) -> None:
+        """Do this at an interval, for at most this share of the time."""
         while True:
+            began = time.monotonic()
             try:
                 await work()
             except StoreUnavailable as error:
                 logger.warning("store not available, trying again: %s", error)
-            await asyncio.sleep(seconds)
+            took = time.monotonic() - began
+            await asyncio.sleep(max(seconds, took / share - took))
 
     async def _listen(self) -> None:
         """Wake up when the database says that a task became claimable."""
@@ -233,8 +239,8 @@ class Router:
         tasks = await asyncio.to_thread(self._store.queued, 0)
         self._scheduler.replace(tasks)
         self._last_sequence = max([self._last_sequence, *(task.sequence for task in tasks)])
-        fresh = 5 * self._settings.router.heartbeat_seconds
-        living = {engine.engine_id for engine in await asyncio.to_thread(self._store.engines, fresh)}
+        fresh = await asyncio.to_thread(self._store.engines, fresh_seconds(self._settings))
+        living = {engine.engine_id for engine in fresh}
         for engine_id in self._engine_ids - living:
             self._scheduler.forget(engine_id)
         self._engine_ids = living

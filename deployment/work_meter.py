@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict
 
 from deployment.autoscaling import Bounds, ScalingTargets, Signals, engines_for
+from deployment.fault_record import QUARANTINED
+from deployment.fitness import fresh_seconds
 from deployment.store.base import TaskStore
 from hhray.settings import Settings
 
@@ -16,11 +18,13 @@ REMEMBERED_SECONDS = 86400.0
 class WorkMeter:
     """The last reading of the store, and how many engines live by it.
 
-    The arrival rate is the mean over the last `window_seconds`, recomputed from the rows each time.
+    The arrival rate is the mean over the last `window_seconds`, recomputed from the rows each time. An engine that
+    has reported within `fresh_seconds` lives.
     """
 
-    def __init__(self, store: TaskStore, window_seconds: float) -> None:
+    def __init__(self, store: TaskStore, window_seconds: float, fresh_seconds: float = 5.0) -> None:
         self._store = store
+        self._fresh_seconds = fresh_seconds
         self._window_seconds = window_seconds
         self._signals: Signals | None = None
 
@@ -40,12 +44,18 @@ class WorkMeter:
             arrival_rate=demand.arrived_gpu_seconds / self._window_seconds,
             cold_start_seconds=max(starts, default=0.0),
             read_at=time.time(),
+            quarantined=sum(engine.state == QUARANTINED for engine in self._store.engines(self._fresh_seconds)),
         )
         return self._signals
 
     def stats(self) -> dict[str, float]:
         """The reading by the names of `Signals`, as Serve wants it; empty before the first."""
         return {} if self._signals is None else asdict(self._signals)
+
+
+def work_meter(store: TaskStore, settings: Settings) -> WorkMeter:
+    """The meter as the settings want it."""
+    return WorkMeter(store, settings.autoscaling.arrival_window_seconds, fresh_seconds(settings))
 
 
 def desired_engines(store: TaskStore, settings: Settings) -> int:
@@ -57,7 +67,7 @@ def desired_engines(store: TaskStore, settings: Settings) -> int:
     bounds = Bounds(*settings.engine_bounds)
     if not settings.autoscales:
         return bounds.lowest
-    signals = WorkMeter(store, settings.autoscaling.arrival_window_seconds).read()
+    signals = work_meter(store, settings).read()
     return bounds.clamp(engines_for(signals, scaling_targets(settings)))
 
 

@@ -26,6 +26,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def gpu_name(device: torch.device) -> str:
+    """What names one card of all machines: its UUID; empty for the CPU."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else ""
+
+
 def driver_version(device: torch.device) -> str:
     """The GPU driver's own line about itself; empty for the CPU, and where nobody can tell."""
     if device.type != "cuda" or not DRIVER_INFO.is_file():

@@ -81,7 +81,7 @@ class ClipJob:
 class LoadReport:
     """What loading took and what lies on the device now; `attention` says which kernels run for which shape,
     `arithmetic` what the transformers' linears compute in, `least_ranks` on how many ranks a clip must be for its
-    memory, by `hhray.request.tier_key`, where one is too few."""
+    memory, by `hhray.request.tier_key`, where one is too few; `gpu` is the GPU's own name, empty on a CPU."""
 
     seconds: float
     parameters: int
@@ -89,6 +89,7 @@ class LoadReport:
     attention: dict[str, str] = field(default_factory=dict)
     arithmetic: str = ""
     least_ranks: dict[str, int] = field(default_factory=dict)
+    gpu: str = ""
 
 
 @dataclass(frozen=True, slots=True)

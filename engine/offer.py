@@ -10,7 +10,8 @@ from hhray.blocks import block_sizes
 from hhray.cost import stream_tokens
 from hhray.errors import ConfigError, InvalidParameter
 from hhray.geometry import MIN_DURATION, ClipGeometry, Ratio, Resolution
-from hhray.memory_plan import MAX_TEXT_TOKENS, MemoryPlan, check_room
+from hhray.memory_parts import MemoryPlan
+from hhray.memory_plan import MAX_TEXT_TOKENS, check_room
 from hhray.request import Mode, tier_key
 from hhray.served_model import ServedModel
 

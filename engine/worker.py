@@ -17,6 +17,7 @@ from engine.activation_meter import ActivationMeter
 from engine.attention import attention_backends
 from engine.batch_host import BatchHost
 from engine.conditioning import MediaLimits
+from engine.hardware import gpu_name
 from engine.messages import ClipJob, LoadReport, MoveReport, MuxReport, StepReport, WorkerConfig
 from engine.pipeline import Pipeline
 from engine.rendezvous import BACKENDS, Rendezvous
@@ -85,7 +86,8 @@ class RankWorker(BatchHost):
         parameters, num_bytes = self._pipeline.weights_on_device()
         attention, arithmetic = attention_backends(), self._pipeline.arithmetic
         least = self._pipeline.least_ranks
-        return LoadReport(time.monotonic() - began, parameters, num_bytes, attention, arithmetic, least)
+        seconds, gpu = time.monotonic() - began, gpu_name(self._device)
+        return LoadReport(seconds, parameters, num_bytes, attention, arithmetic, least, gpu)
 
     def close(self) -> None:
         """Leave the group of ranks."""

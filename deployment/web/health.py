@@ -6,13 +6,12 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from deployment.fault_record import QUARANTINED
+from deployment.fitness import fresh_seconds
 from deployment.metrics_collector import render
 from deployment.services import Services
 from deployment.work_meter import desired_engines
 from hhray import __version__
 
-# Heartbeats missed in a row before an engine counts as gone.
-MISSED_HEARTBEATS = 5
 WARM_STATES = frozenset({"ready", "busy", QUARANTINED})
 
 
@@ -29,8 +28,7 @@ def health_routes(services: Services) -> APIRouter:
         return Response(body, media_type=content_type)
 
     def healthz() -> JSONResponse:
-        fresh_seconds = MISSED_HEARTBEATS * services.settings.router.heartbeat_seconds
-        engines = services.store.engines(fresh_seconds)
+        engines = services.store.engines(fresh_seconds(services.settings))
         depth = services.store.depth()
         attention = [engine.detail.get("attention", {}) for engine in engines]  # alike on engines of one kind
         return JSONResponse(

@@ -71,6 +71,12 @@ def test_the_formula_in_gpu_seconds() -> None:
     assert engines_for(Signals(0, 0.0, 1, 0.0, 0.0, 0.0, 0.0), TARGETS) == 1, "its file is still being written"
 
 
+def test_an_engine_in_quarantine_has_another_in_its_place() -> None:
+    two, one_out = Signals(1, 240.0, 1, 240.0, 0.0, 0.0, 0.0), Signals(1, 240.0, 1, 240.0, 0.0, 0.0, 0.0, 1)
+    assert engines_for(one_out, TARGETS) == engines_for(two, TARGETS) + 1
+    assert engines_for(replace(NOTHING, quarantined=2.0), TARGETS) == 0, "nobody needs an engine"
+
+
 def test_a_burst_of_1080p_equal_in_count_and_twenty_times_the_work_scales_more() -> None:
     clips = 60
     small = Signals(clips, clips * 2.0, 0, 0.0, 0.0, 0.0, 0.0)

@@ -84,7 +84,7 @@ def test_serves_own_bookkeeping_calls_the_policy_with_what_the_router_says() -> 
     )
     assert serve.tick() == 0, "nothing known: hold"
     stats = {"queued": 3.0, "queued_gpu_seconds": 170.0, "running": 0.0, "remaining_gpu_seconds": 0.0}
-    stats |= {"arrival_rate": 0.0, "cold_start_seconds": 0.0, "read_at": 1.0}
+    stats |= {"arrival_rate": 0.0, "cold_start_seconds": 0.0, "quarantined": 0.0, "read_at": 1.0}
     serve.report(stats)
     assert serve.tick() == 3
     serve.report(stats | {"queued_gpu_seconds": 1e6, "read_at": 2.0})
@@ -113,6 +113,7 @@ def test_the_config_files_name_the_policy(file: str) -> None:
 def test_a_reading_that_lacks_a_part_is_no_reading() -> None:
     points = [TimeStampedValue(1.0, 5.0), TimeStampedValue(2.0, 7.0)]
     names = ("queued", "queued_gpu_seconds", "running", "remaining_gpu_seconds", "arrival_rate", "cold_start_seconds")
+    names = (*names, "quarantined")
     metrics: dict[str, dict[Any, Any]] = {name: {"replica": points} for name in names}
     assert latest_signals(metrics) is None
     newer = {"old": points, "new": [TimeStampedValue(3.0, 9.0)]}
@@ -227,6 +228,7 @@ def test_a_new_router_knows_at_once_what_waits_runs_and_arrives(
         "remaining_gpu_seconds": 0.75,
         "arrival_rate": 3.0 / 300,
         "cold_start_seconds": 41.5,
+        "quarantined": 0,
     }
     assert waits.state is TaskState.PENDING
 
@@ -274,6 +276,13 @@ def test_a_reading_ages_while_the_store_is_away(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="closed"):
         meter.read()
     assert meter.stats() == first
+
+
+def test_engines_in_quarantine_are_counted_while_they_live(task_store: SqliteStore) -> None:
+    for name, state in (("a", "ready"), ("b", "quarantined")):
+        task_store.heartbeat(EngineRecord(name, 1, "pico", state))
+    assert WorkMeter(task_store, 300.0).read().quarantined == 1
+    assert WorkMeter(task_store, 300.0, fresh_seconds=-1.0).read().quarantined == 0
 
 
 def test_old_arrivals_are_no_arrivals(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class StillGang:
     pids: tuple[int, ...] = ()
     cold_shapes = 0
     report = LoadReport(0.0, 0, 0)
+    gpus: Sequence[str] = ()
 
     def __init__(self, order: list[str]) -> None:
         self.order = order

@@ -34,6 +34,7 @@ class FakeGang:
         self.pids: list[int] = []
         self.cold_shapes = 0
         self.report = LoadReport(0.0, 0, 0)
+        self.gpus = ["GPU-a", "GPU-b"]
         self.before_mux: Callable[[int], Awaitable[None]] | None = None
         self.before_report: Callable[[int], Awaitable[None]] | None = None
         self.stepping = [asyncio.Event() for _ in range(3)]

@@ -63,6 +63,15 @@ def test_no_clip_is_begun_where_there_is_no_room_for_it(
         check_room([tmp_path / "a folder that is not made yet"], 10**18)
 
 
+def test_the_gpu_that_fails_is_named_whichever_rank_it_serves(tmp_path: Path, clock: Clock) -> None:
+    engine = fitness(tmp_path, clock, min_free_bytes=0)
+    for gpus in (["GPU-a", "GPU-b"], ["GPU-b", "GPU-a"]):  # the next gang got them the other way round
+        engine.gpus = gpus
+        engine.gang_failed(GangDied("a rank died").at([gpus.index("GPU-b")]))
+    (suspect,) = engine.report()["suspects"]
+    assert (suspect["kind"], suspect["name"], suspect["strikes"]) == ("gpu", "GPU-b", 2)
+
+
 def test_a_rank_that_fails_again_is_reported_and_its_engine_leaves_work_to_others(
     tmp_path: Path, task_store: SqliteStore, clock: Clock
 ) -> None:

@@ -54,7 +54,7 @@ class Four:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
         self.ranks = [Rank(number, self.calls) for number in range(4)]
-        self.gang = Gang(self.ranks, [], LoadReport(0.0, 0, 0))
+        self.gang = Gang(self.ranks, [], [LoadReport(0.0, 0, 0, gpu=f"GPU-{rank}") for rank in range(len(self.ranks))])
         monkeypatch.setattr("deployment.gang.ray.kill", lambda _rank, no_restart: None)
 
     def called(self) -> list[str]:
