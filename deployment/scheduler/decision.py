@@ -11,6 +11,7 @@ from deployment.scheduler.fair_queue import Waiting
 from deployment.scheduler.layout import FreeRanks
 from deployment.scheduler.policy import Policy
 from deployment.scheduler.profile import ClipProfile
+from deployment.scheduler.turns import Turns
 from deployment.scheduler.values import GangPlan, GangState, RunningBatch, Start
 from deployment.scheduler.waiting import View, WaitingTasks
 from hhray.blocks import Block
@@ -47,7 +48,8 @@ class Decision:
         self._free = FreeRanks(gang.num_ranks, [*busy, *self._stay.values()])
         self._aged_left = max(1, int(around.policy.aged_share * gang.num_ranks)) - self._aged_ranks()
         self._batches = [self._clip(b) for b in gang.batches if not b.busy and b.batch_id not in self._stay]
-        self._undecided = sorted(self._batches, key=lambda clip: clip.order, reverse=True)
+        self._turns = Turns(waiting, around.policy.quantum_seconds)
+        self._undecided = list(self._batches)
         self._passed: list[Waiting] = []
         # starts are bounded by the tickets the gang holds
         self._starts_left = len(waiting) if gang.tickets is None else len(gang.tickets)
@@ -100,18 +102,19 @@ class Decision:
         if not others:
             return self._next_kept()
         around = self._around
-        batch = self._undecided[-1] if self._undecided else None
+        batch = self._turns.first(self._undecided)
         if batch is not None and (tier := self._tier_by_share(batch)) != batch.tier:
             batch.tier = tier
-            self._undecided.sort(key=lambda clip: clip.order, reverse=True)
             return self._next(others)
         head = self._head() if self._starts_left and len(self._passed) < MOST_PASSED else None
-        if head is not None and (batch is None or self._goes_before(*head, batch)):
+        if head is not None and (batch is None or self._turns.goes_before(*head, batch)):
             tier, waiting = head
             self._waiting.take(waiting)
             self._starts_left -= 1
             return clip_of_task(waiting, tier, around.profile(waiting.task.bucket, 1), self._policy)
-        return self._undecided.pop() if batch is not None else None
+        if batch is not None:
+            self._undecided.remove(batch)
+        return batch
 
     def _head(self) -> tuple[Tier, Waiting] | None:
         """The first of the queue."""
@@ -125,18 +128,8 @@ class Decision:
             )
         )
 
-    def _goes_before(self, tier: Tier, waiting: Waiting, batch: Clip) -> bool:
-        """Whether a task takes a batch's place. Inside a tenant the earlier due one does. Between tenants so it is,
-        too, but nobody takes a place who was given more by it than a round above the other, and whoever was given no
-        more than the other even with it takes the place in any case."""
-        order = (tier, waiting.due) < batch.order
-        if waiting.task.tenant == batch.tenant or tier != batch.tier:
-            return order
-        ahead = self._waiting.given_with(waiting) - self._waiting.given(batch.tenant)
-        return ahead <= 0 or (order and ahead <= self._policy.quantum_seconds)
-
     def _next_kept(self) -> Clip | None:
-        clip = next((clip for clip in reversed(self._undecided) if clip.kept), None)
+        clip = self._turns.first(clip for clip in self._undecided if clip.kept)
         if clip is not None:
             self._undecided.remove(clip)
         return clip

@@ -255,6 +255,18 @@ def test_what_runs_counts_for_its_tenant_also_when_nothing_waited_in_between() -
     assert ([start.task_ids for start in plan.starts], plan.blocks) == ([("small",)], {"f1": None})
 
 
+def test_a_batch_that_took_a_place_is_not_paused_for_the_batch_it_took_it_from() -> None:
+    made = scheduler(policy=Policy(packing=False))
+    for name, tenant, at in (("f0", "flood", 0.0), ("f1", "flood", 0.1), ("small", "small", 1.0)):
+        made.add([task(name, MIDDLE, at=at, tenant=tenant)])
+        made.plan(gang(ranks=1, name=name), now=at)
+    paused = batch("f1", MIDDLE, units_done=1, pauses=1, at=0.1, tenant="flood")
+    running = batch("small", MIDDLE, Block(0, 1), units_done=1, at=1.0, tenant="small")
+    assert made.plan(gang(paused, running, ranks=1), now=2.0).blocks == {"f1": None, "small": Block(0, 1)}
+    early = batch("f1", MIDDLE, units_done=1, pauses=1, at=0.1, tenant="small")  # of the same tenant: first due first
+    assert made.plan(gang(early, running, ranks=1), now=2.0).blocks == {"f1": Block(0, 1), "small": None}
+
+
 def test_when_nothing_waits_or_runs_all_start_even_again() -> None:
     made = scheduler(*[task(f"a{n}", MIDDLE, tenant="a", sequence=n) for n in range(3)])
     for n in range(3):
