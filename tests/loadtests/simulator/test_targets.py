@@ -6,9 +6,7 @@ The short runs hold the bounds of the long ones, but for 1080P, of which half an
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,13 +62,10 @@ def test_a_flood_of_one_tenant_takes_no_more_than_what_others_leave() -> None:
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["six_hours", "mix", "flood"])
-def test_targets_in_full(name: str) -> None:
+def test_targets_in_full(name: str, keep_proof: Callable[[str, dict[str, Any]], None]) -> None:
     scenario = Scenario.load(SCENARIOS / f"{name}.yaml")
     rows = compare(scenario, jobs=2)
-    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
-    where = {"revision": revision.stdout.strip(), "python": platform.python_version()}
-    result = json.dumps({**where, "scenario": name, "rows": rows}, indent=1)
-    (PROOFS / f"simulator_{name}.json").write_text(result + "\n", encoding="utf-8")
+    keep_proof(f"simulator_{name}", {"scenario": name, "rows": rows})
     for load in scenario.loads:
         latency_plot(rows, load, PROOFS / f"simulator_{name}_{load:g}.png")
     for figures in rows:
