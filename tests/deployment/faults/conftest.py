@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +14,6 @@ from deployment.store.postgres.schema import migrate_database
 from fault_bench import FaultBench
 from fork_server import ForkServer
 from postgres_server import PostgresServer
-
-PROOFS = Path(__file__).parents[2] / "proofs"
 
 
 @pytest.fixture(scope="package")
@@ -60,17 +55,3 @@ def make_bench(
     yield make
     for bench in benches:
         bench.close()
-
-
-@pytest.fixture
-def keep_proof() -> Callable[[str, dict[str, Any]], None]:
-    """Keep the result of a long proof under tests/proofs, with the revision it was run at."""
-
-    def keep(name: str, result: dict[str, Any]) -> None:
-        revision = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
-        )
-        where = {"revision": revision.stdout.strip(), "python": platform.python_version()}
-        (PROOFS / f"{name}.json").write_text(json.dumps({**where, **result}, indent=2) + "\n", encoding="utf-8")
-
-    return keep
