@@ -164,13 +164,23 @@ class EngineHost:
         await self.engine.__init__(settings, SERVED)  # type: ignore[misc]
 
     async def run(self, planner: Planner, tickets: int) -> tuple[list[str], float]:
-        """Outcomes of so many tickets, and seconds until all have ended."""
+        """Outcomes of tickets, of which so many are out at any time until nothing is left to do; the seconds it took."""
         if isinstance(planner, Killing):
             planner.pids = self.engine._living_gang().pids
         self.engine.planner = planner
         began = time.monotonic()
-        outcomes = await asyncio.gather(*(self.engine.run_next(str(number)) for number in range(tickets)))
-        return outcomes, time.monotonic() - began
+        outcomes = await asyncio.gather(*(self._redeem(number) for number in range(tickets)))
+        return [one for some in outcomes for one in some], time.monotonic() - began
+
+    async def _redeem(self, number: int) -> list[str]:
+        """One ticket after another: an engine gives back what it has no use for in a moment."""
+        outcomes: list[str] = []
+        while True:
+            outcomes.append(await self.engine.run_next(f"{number}/{len(outcomes)}"))
+            depth = await asyncio.to_thread(self.engine._store.depth)
+            if not depth.queued + depth.running:
+                return outcomes
+            await asyncio.sleep(0.05)
 
     async def detail(self) -> dict[str, Any]:
         """The engine's heartbeat."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from deployment.keys import create_key, server_secret
 from hhray.client import Client
+from hhray.errors import RequestRefused
 from scaling_server import ScalingServer
 
 CLIP = {"resolution": "256P", "ratio": "1:1", "duration": 3}
@@ -45,7 +47,8 @@ def test_the_small_tenants_p95_stays_within_twice_its_time_alone(
                 among = [_seconds(client, seed) for seed in range(AMONG)]
             still_waiting = sum(crowd.get(task_id).state == "PENDING" for task_id in flood)
             for task_id in flood:
-                crowd.cancel(task_id) if crowd.get(task_id).state == "PENDING" else None
+                with contextlib.suppress(RequestRefused):  # it runs, or is done
+                    crowd.cancel(task_id)
     finally:
         assert server.stop(timeout=300) == 0, server.log_tail()
     mean_alone, p95 = sum(alone) / ALONE, sorted(among)[math.ceil(0.95 * AMONG) - 1]
