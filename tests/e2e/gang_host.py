@@ -164,7 +164,7 @@ class EngineHost:
         await self.engine.__init__(settings, SERVED)  # type: ignore[misc]
 
     async def run(self, planner: Planner, tickets: int) -> tuple[list[str], float]:
-        """Outcomes of tickets, of which so many are out at any time until nothing is left to do; the seconds it took."""
+        """Outcomes of tickets, so many of which are out until nothing is left to do; the seconds it took."""
         if isinstance(planner, Killing):
             planner.pids = self.engine._living_gang().pids
         self.engine.planner = planner
