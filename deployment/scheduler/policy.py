@@ -57,7 +57,7 @@ class Policy:
     short_target_multiple: float = 1.1
     long_step_seconds: float = 1.0
     # Below `narrow_backlog_seconds` a clip gets two ranks at least: a block of one is hard to widen later. (Up to 40
-    # seconds, half of 256P was made in 0.6 instead of 0.9 of its time alone, and 1080P paid: 84 instead of 88 % in 1.5.)
+    # seconds half of 256P took 0.6 instead of 0.9 of its time alone, and 1080P paid: 84 instead of 88 % within 1.5.)
     min_degree: int = 2
     narrow_backlog_seconds: float = 20.0
     # The widest block a unit may get keeps this efficiency: up to 8 seconds of backlog the first number, and so on. An
