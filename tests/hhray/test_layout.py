@@ -40,7 +40,7 @@ PUBLIC_NAMES = {
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
     "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
-    "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
+    "GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
     "PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
     "Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "

@@ -13,6 +13,7 @@ PATH = "/api/v1/services/aigc/video-generation/video-synthesis"
 HEADERS = {"x-dashscope-async": "enable", "content-type": "application/json"}
 T2V = {"model": "happyhorse-1.0-t2v", "input": {"prompt": "a horse"}}
 I2V_MODEL = "happyhorse-1.0-i2v"
+ID = "00000000-0000-4000-8000-000000000000"
 
 
 def t2v(**parameters):
@@ -74,8 +75,10 @@ CASES = {
     "url is an object": (i2v({}), "InvalidParameter", "input.media[0].url"),
     "ftp url": (i2v("ftp://a.example/1.png"), "InvalidURL", "http:// or https://"),
     "relative url": (i2v("/etc/passwd"), "InvalidURL", "http:// or https://"),
-    "file url": (i2v("file:///etc/passwd"), "InvalidURL", "uploads are not offered"),
-    "oss url": (i2v("oss://dashscope/x.png"), "InvalidURL", "uploads are not offered"),
+    "file url": (i2v("file:///etc/passwd"), "InvalidURL", "client's to upload"),
+    "oss url of others": (i2v("oss://dashscope/x.png"), "InvalidURL", "uploaded to this server"),
+    "oss url that climbs": (i2v(f"oss://uploads/{ID}/../x"), "InvalidURL", "uploaded to this server"),
+    "oss url without the header": (i2v(f"oss://uploads/{ID}/x.png"), "InvalidURL", "X-DashScope-OssResourceResolve"),
     "url with credentials": (i2v("https://u:p@a.example/1.png"), "InvalidURL", "without user name"),
     "url without host": (i2v("https:///1.png"), "InvalidURL", "host"),
     "url with port 0": (i2v("https://a.example:0/1.png"), "InvalidURL", "port"),
