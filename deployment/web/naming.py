@@ -57,10 +57,15 @@ class RequestNaming:
             if not started:
                 message = "The server failed to handle the request; please try again, and report the request_id."
                 answer = JSONResponse(render_error(HhrayError.code, message, request_id), HhrayError.status)
-                if scope["method"] == "GET":  # clients that wait for a task go on after 503, and after no other 5xx
+                if _is_query(scope):  # clients that wait for a task go on after 503, and after no other 5xx
                     answer = JSONResponse(
                         render_error(StoreUnavailable.code, message, request_id),
                         StoreUnavailable.status,
                         {"retry-after": str(RETRY_SECONDS)},
                     )
                 await answer(scope, receive, send_named)
+
+
+def _is_query(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "GET" and path.startswith(("/api/v1/tasks", "/v1/videos"))

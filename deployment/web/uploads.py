@@ -24,6 +24,7 @@ from hhray.request import Mode
 PATH = "/api/v1/uploads"
 FORM_BYTES = 65_536  # what is around the file
 TURN_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
 
 
 def upload_routes(services: Services) -> APIRouter:
@@ -105,7 +106,7 @@ async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
 async def _drain(form: UploadForm, most_bytes: int) -> None:
     """Read what the client still sends, for a while: it looks for an answer when it is done."""
     try:
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(DRAIN_SECONDS):
             await form.drain(most_bytes + FORM_BYTES)
     except TimeoutError:
         return
