@@ -238,9 +238,6 @@ WHERE upload_totals.num_bytes + excluded.num_bytes <= :most_bytes;
 -- name: give_upload_room
 UPDATE upload_totals SET num_bytes = num_bytes - :num_bytes WHERE tenant = :tenant;
 
--- name: open_upload
-SELECT * FROM uploads WHERE upload_id = :upload_id AND sha256 = '';
-
 -- name: finish_upload
 UPDATE uploads SET num_bytes = :num_bytes, sha256 = :sha256, expires_at = store_now() + :ttl_seconds
 WHERE upload_id = :upload_id AND sha256 = '';

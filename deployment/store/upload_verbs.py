@@ -57,8 +57,8 @@ class UploadVerbs:
             )
             if not begun:
                 return UploadStart.TAKEN
-            room = {"tenant": upload.tenant, "num_bytes": upload.num_bytes}
-            if not transaction.run("take_upload_room", **room, most_bytes=most_bytes):
+            size = upload.num_bytes
+            if not transaction.run("take_upload_room", tenant=upload.tenant, num_bytes=size, most_bytes=most_bytes):
                 transaction.all("drop_upload", upload_id=upload.upload_id)
                 return UploadStart.FULL
             return UploadStart.BEGUN
@@ -67,9 +67,15 @@ class UploadVerbs:
         """The file is complete and kept for `ttl_seconds`; False when its time had run out."""
         with self._database.write() as transaction:
             row = one(transaction, "open_upload", upload_id=upload_id)
-            values = {"sha256": sha256, "num_bytes": num_bytes, "ttl_seconds": float(ttl_seconds)}
-            if row is None or not transaction.run("finish_upload", upload_id=upload_id, **values):
+            if row is None:
                 return False
+            transaction.run(
+                "finish_upload",
+                upload_id=upload_id,
+                sha256=sha256,
+                num_bytes=num_bytes,
+                ttl_seconds=float(ttl_seconds),
+            )
             transaction.run("give_upload_room", tenant=row["tenant"], num_bytes=row["num_bytes"] - num_bytes)
             return True
 
