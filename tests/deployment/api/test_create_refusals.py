@@ -71,6 +71,20 @@ CASES = {
         "InvalidParameter",
         "input.media[0].type",
     ),
+    **{
+        f"{token} of one picture": (
+            {
+                "model": "happyhorse-1.1-r2v",
+                "input": {
+                    "prompt": f"{token} waves",
+                    "media": [{"type": "reference_image", "url": "https://a.example/1.png"}],
+                },
+            },
+            "InvalidParameter",
+            "names no picture; expected a number from 1 to 1",
+        )
+        for token in ("[Image 2]", "[Image2]", "[ image 02 ]", "character2", "[Image 0]")
+    },
     "media without url": (i2v(None), "InvalidParameter", "input.media[0].url"),
     "url is an object": (i2v({}), "InvalidParameter", "input.media[0].url"),
     "ftp url": (i2v("ftp://a.example/1.png"), "InvalidURL", "http:// or https://"),

@@ -1,4 +1,4 @@
-"""What clients are told when the server itself is at a loss: queries 503 only, creates no 5xx once they are committed."""
+"""What clients are told when the server is at a loss: queries 503 only, creates no 5xx once they are committed."""
 
 from __future__ import annotations
 
