@@ -1,11 +1,12 @@
-"""Files of tasks - inputs and clips - and the signed paths they are downloaded by.
+"""Files of tasks - inputs and clips - and of uploads, and the signed paths clips are downloaded by.
 
-Keys are made by the server only: `inputs/<task>/<index>` and `clips/<task>/<attempt>.mp4`. A clip's key names the
-attempt, so that two owners of one task never write the same file.
+Keys are made by the server only: `inputs/<task>/<index>`, `clips/<task>/<attempt>.mp4`, `uploads/<id>/file`. A clip's
+key names the attempt, so that two owners of one task never write the same file.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -23,7 +24,8 @@ from hhray.tasks import Artifact
 
 _KEY = re.compile(r"[a-z]+/[0-9a-f-]{36}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _TASK_ID = re.compile(r"[0-9a-f-]{36}")
-_KINDS = ("inputs", "clips")
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # of file systems without hard links
+_KINDS = ("inputs", "clips", "uploads")
 
 Fill = Callable[[BinaryIO], object]
 
@@ -36,6 +38,11 @@ def input_key(task_id: str, index: int = 0) -> str:
 def clip_key(task_id: str, attempt: int) -> str:
     """Key of the clip one attempt makes."""
     return f"clips/{task_id}/{attempt}.mp4"
+
+
+def upload_key(upload_id: str) -> str:
+    """Key of a file a client has uploaded; the client's name for it is no part of it."""
+    return f"uploads/{upload_id}/file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,9 @@ class ArtifactStore(Protocol):
 
     def put_stream(self, key: str, fill: Fill) -> Artifact:
         """The same for bytes that come piece by piece: `fill` writes them; what it raises leaves no file."""
+
+    def link(self, key: str, source_key: str) -> bool:
+        """The bytes of `source_key` as a file of their own under `key`; False when there is no such file."""
 
     def local_path(self, key: str) -> Path:
         """Where the file can be read on this machine; it need not be there."""
@@ -129,6 +139,22 @@ class DirectoryArtifacts:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 return Artifact(key, digest, os.fstat(file.fileno()).st_size)
+
+    def link(self, key: str, source_key: str) -> bool:
+        path, source = self.local_path(key), self.local_path(source_key)
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                os.utime(source)  # young again, or the copy would look like an orphan until its task is committed
+                os.link(source, path)  # no file is ever written in place: the two do not know of each other
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self.put_file(key, source)
+            _sync_directory(path.parent)
+            return True
 
     def local_path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):

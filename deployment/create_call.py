@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deployment.store.upload_verbs import Upload
 from hhray.request import ClipRequest
 
 
 @dataclass(frozen=True, slots=True)
 class CreateCall:
     """A create as it was asked for. `files` holds, for each of the request's media, the bytes that came along, None for
-    one that is to be fetched. `deadline_seconds` is when the client wants the clip, 0 if it does not say.
+    one that is to be fetched or lies among the uploads (its URL begins with `oss://`). `deadline_seconds` is when the
+    client wants the clip, 0 if it does not say. `seed_drawn`: the seed is the parser's, the client named none.
+
+    `uploads`, one for each of the media, and `fingerprint` are found out by deployment.call_identity.
     """
 
     request: ClipRequest
     files: tuple[bytes | None, ...] = ()
     deadline_seconds: float = 0.0
     idempotency_key: str | None = None
+    seed_drawn: bool = False
+    uploads: tuple[Upload | None, ...] = ()
+    fingerprint: str = ""

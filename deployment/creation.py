@@ -9,11 +9,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from deployment.artifacts import input_key
+from deployment.artifacts import input_key, upload_key
+from deployment.call_identity import gone, identified
 from deployment.create_call import CreateCall
+from deployment.departure import Departure
 from deployment.keys import Caller
 from deployment.services import Services
-from hhray.errors import InvalidParameter, Throttled
+from hhray.errors import InvalidParameter, RequestError, StoreUnavailable, Throttled
 from hhray.request import ClipRequest
 from hhray.tasks import NewTask, Task
 from hhray.tenancy import tenant_settings
@@ -21,18 +23,28 @@ from hhray.tenancy import tenant_settings
 BACKLOG_RETRY_SECONDS = 5.0
 
 
-def create_task(services: Services, caller: Caller, call: CreateCall, request_id: str) -> Task:
-    """The task of a call: a new one, or the older one that its idempotency key names.
+def create_task(
+    services: Services, caller: Caller, call: CreateCall, request_id: str, departure: Departure | None = None
+) -> Task:
+    """The task of a call: a new one, or the older one that its idempotency key names, in state UNKNOWN if it is gone.
+
+    `departure` watches the client where creates that are sent again are to be merged.
 
     Raises:
         RequestError: with the wire code, and a sentence that says what was expected.
         StoreUnavailable, ArtifactsUnavailable: ours; nothing was left behind.
     """
+    call = identified(services.store, caller.tenant, call)
+    older = _older_task(services, caller, call)
+    if older is not None:  # a repeated create costs nothing: no quota counts it
+        return older
     check_offer(services, call.request)
     check_backlog(services)
     if call.request.media:
         services.artifacts.check_room()
-    task = _insert(services, caller, call, request_id)
+    if departure is not None and call.idempotency_key is None:
+        departure.named(caller, call.fingerprint)
+    task = _insert(services, caller, call, request_id, departure)
     # From here on the task exists: nothing below may fail.
     if task.ready:
         services.kick(task.task_id)
@@ -73,15 +85,44 @@ def check_backlog(services: Services) -> None:
         raise Throttled(f"Too many tasks are waiting ({most}); please try again later.", BACKLOG_RETRY_SECONDS)
 
 
-def _insert(services: Services, caller: Caller, call: CreateCall, request_id: str) -> Task:
+def refuse_later(services: Services, caller: Caller, clip: ClipRequest, request_id: str, error: RequestError) -> Task:
+    """A task for a call with a wrong value: FAILED from the start, it lives as long as any. No key is consumed."""
+    check_backlog(services)
+    new = _new_task(services, caller, CreateCall(clip), request_id, str(uuid.uuid4()))
+    new = replace(new, gpu_seconds=0.0, ready=False)
+    return services.store.create_failed(new, error.code, error.message)
+
+
+def _older_task(services: Services, caller: Caller, call: CreateCall) -> Task | None:
+    """The task of this idempotency key, if its row is still there."""
+    if call.idempotency_key is None:
+        return None
+    task_id = services.store.key_task_id(caller.tenant, call.idempotency_key, call.fingerprint)
+    return None if task_id is None else services.store.get(task_id, caller.tenant)
+
+
+def _insert(services: Services, caller: Caller, call: CreateCall, request_id: str, departure: Departure | None) -> Task:
     """Insert the task; files that came along are in the artifact store before the row can be seen."""
     task_id, inserted = str(uuid.uuid4()), None
+    unknown = False
     try:
         stored = _with_files(services, task_id, call)
-        inserted = services.store.create(_new_task(services, caller, stored, request_id, task_id))
+        new = _new_task(services, caller, stored, request_id, task_id)
+        if departure is not None:
+            new = replace(new, repost_key=departure.repost_key)
+        try:
+            inserted = services.store.create(new)
+        except StoreUnavailable:
+            unknown = True  # the connection may have been lost after the commit
+            inserted = services.store.get(task_id)
+            unknown = False
+            if inserted is None:
+                raise
+        if departure is not None:
+            departure.committed(inserted.task_id)
         return inserted
     finally:
-        if any(call.files) and (inserted is None or inserted.task_id != task_id):
+        if call.request.media and not unknown and (inserted is None or inserted.task_id != task_id):
             services.artifacts.delete_task(task_id)  # refused, or an older task of the same idempotency key
 
 
@@ -100,15 +141,19 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
         deadline_seconds=call.deadline_seconds,
         priority=granted.priority,
         reserved=granted.reserved > 0,
+        fingerprint=call.fingerprint,
     )
 
 
 def _with_files(services: Services, task_id: str, call: CreateCall) -> CreateCall:
-    """The call with the keys of those files that came along and lie in the store now."""
-    media = tuple(
-        item
-        if data is None
-        else item.model_copy(update={"key": services.artifacts.put_bytes(input_key(task_id, at), data).key})
-        for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True))
-    )
-    return replace(call, request=call.request.model_copy(update={"media": media}))
+    """The call with the keys of those files that came along or were uploaded; they are the task's own now."""
+    media = []
+    for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True)):
+        upload, key = call.uploads[at], input_key(task_id, at)
+        if data is not None:
+            services.artifacts.put_bytes(key, data)
+        elif upload is not None and not services.artifacts.link(key, upload_key(upload.upload_id)):
+            raise gone(at)
+        kept = data is not None or upload is not None
+        media.append(item.model_copy(update={"key": key, "url": ""}) if kept else item)
+    return replace(call, request=call.request.model_copy(update={"media": tuple(media)}))

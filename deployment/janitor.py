@@ -38,7 +38,10 @@ class Janitor:
             raise
 
     def expire(self) -> list[str]:
-        """Remove tasks past their expiry with their files: their ids."""
+        """Remove tasks past their expiry with their files: their ids. Uploads and keys of creates go too."""
+        self._store.drop_create_keys()
+        for upload_id in self._store.expire_uploads():
+            self._artifacts.delete_task(upload_id)
         removed = self._store.expire()
         for task_id in removed:
             self._artifacts.delete_task(task_id)
@@ -57,6 +60,8 @@ class Janitor:
 
     def _collect_task(self, task_id: str, mark: float) -> int:
         files = self._artifacts.files(task_id)  # before the row: what is published later was in use, not an orphan
+        if any(file.kind == "uploads" for file in files) and self._store.has_upload(task_id):
+            return 0
         task = self._store.get(task_id)
         oldest = time.time() - self._settings.orphan_grace_seconds
         unnamed = [file for file in files if not _is_named(task, task_id, file)]

@@ -5,6 +5,7 @@ Without a key file the server is open, and `check_binding` keeps it on loopback.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import logging
@@ -71,6 +72,11 @@ class KeyRing:
         if not matches:
             raise InvalidApiKey("Invalid API-key provided. Expected a key made by 'hhray keys create' on this server.")
         return Caller(matches[0].tenant, matches[0].admin, matches[0].id)
+
+    def signature(self, purpose: str, text: str) -> str:
+        """HMAC-SHA256 with the server's secret, in hexadecimal; signatures of one purpose are none of another."""
+        message = f"{purpose}:{text}".encode("utf-8", "replace")
+        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
 
     def _current(self) -> list[KeyRecord] | None:
         mark = _mark(self._path)

@@ -11,6 +11,7 @@ HhrayError
 │   ├── InvalidApiKey       401  no key, or a wrong one
 │   ├── AccessDenied        403  a good key that may not do this
 │   ├── NotFound            404  no such route or file
+│   ├── IdempotencyConflict 422  the Idempotency-Key belongs to another request
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
@@ -121,6 +122,13 @@ class NotFound(RequestError):
 
     code = "NotFound"
     status = 404
+
+
+class IdempotencyConflict(RequestError):
+    """The Idempotency-Key was given to a request with another body within the last 24 hours."""
+
+    code = "IdempotencyConflict"
+    status = 422
 
 
 class Throttled(RequestError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from hhray.settings_group import SettingsGroup
@@ -17,6 +19,16 @@ class HttpSettings(SettingsGroup):
         description="Base of download URLs, e.g. https://video.example.com; empty: the host the client called.",
     )
     ingress_replicas: int = Field(default=1, ge=1, description="Stateless ingress replicas.")
+    validation: Literal["eager", "deferred"] = Field(
+        default="eager",
+        description="What becomes of a create with a wrong value. eager: it is refused with 400; deferred, as the "
+        "hosted API has it: it is a task that ends FAILED.",
+    )
+    merge_reposts: bool = Field(
+        default=False,
+        description="A create without an Idempotency-Key that repeats, within 5 s, one whose client was seen to go "
+        "away unanswered gets that one's task. For clients that send a request again after a dropped connection.",
+    )
 
 
 class RouterSettings(SettingsGroup):

@@ -22,6 +22,7 @@ from hhray.served_model import ServedModel
 from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSettings, HubSettings, RouterSettings
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
 from hhray.tenancy import TenantSettings, check_reserved
+from hhray.upload_settings import UploadSettings
 
 
 class Settings(BaseSettings):
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     store: StoreSettings = StoreSettings()
     media: MediaSettings = MediaSettings()
+    uploads: UploadSettings = UploadSettings()
     keys: KeySettings = KeySettings()
     router: RouterSettings = RouterSettings()
     tenants: dict[str, TenantSettings] = Field(

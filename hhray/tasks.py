@@ -67,7 +67,8 @@ class NewTask:
 
     `deadline_seconds` is how long after submit the clip should be there (0: the scheduler's default, a multiple of
     `gpu_seconds`). A `reserved` task runs on the share of the GPUs that its tenant owns. `fingerprint` tells creates of
-    one idempotency key apart; `webhook` is the URL that is told of the end, empty: nobody is.
+    one idempotency key apart; `webhook` is the URL that is told of the end, empty: nobody is. `repost_key` names
+    creates without an idempotency key that are alike: one whose client was seen to go away is not made twice.
     """
 
     tenant: str
@@ -84,6 +85,7 @@ class NewTask:
     reserved: bool = False
     fingerprint: str = ""
     webhook: str = ""
+    repost_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployment.addresses import parse_media_url
+from deployment.call_identity import UPLOAD_SCHEME
 from deployment.dialects.dashscope_query import shown
 from hhray.errors import InvalidParameter, InvalidURL, MediaError
 from hhray.request import Media, MediaType, Mode
@@ -26,6 +27,9 @@ TAKEN: dict[Mode, dict[MediaType, tuple[int, int]]] = {
     Mode.VIDEO_EDIT: {MediaType.VIDEO: (1, 1), MediaType.REFERENCE_IMAGE: (0, 5)},
 }
 _DATA_URI = re.compile(r"data:image/([A-Za-z0-9.+-]{1,40});base64,")
+RESOLVE_HEADER = "X-DashScope-OssResourceResolve"
+# What the server lets a client call its upload: its own folder, and a name without a way out of it.
+OBJECT_KEY = re.compile(r"uploads/[0-9a-f-]{36}/[^/\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 # In the raw body, before it is parsed: what the files inside the request weigh. Videos are counted, then refused.
 _DATA_URI_IN_JSON = re.compile(rb'"data:(?:image|video)/[A-Za-z0-9.+-]{1,40};base64,[^"]*"')
 
@@ -43,15 +47,24 @@ def data_uri_bytes(body: bytes | bytearray) -> int:
     return sum(match.end() - match.start() for match in _DATA_URI_IN_JSON.finditer(body))
 
 
-def parse_media(fields: dict[str, Any], mode: Mode, settings: MediaSettings) -> tuple[GivenMedia, ...]:
+def parse_media(
+    fields: dict[str, Any], mode: Mode, settings: MediaSettings, *, resolves_uploads: bool = False
+) -> tuple[GivenMedia, ...]:
     """The media of a request's `input`, in the client's order; whatever a text-to-video request carries is ignored.
+
+    An upload (`oss://`) keeps its URL; whether it is there is seen at the create.
 
     Raises:
         InvalidParameter, InvalidURL, MediaError: the message begins with the field's path.
     """
     if not TAKEN[mode]:
         return ()
-    return tuple(_read(path, kind, url, settings) for path, kind, url in _listed(fields, mode))
+    found = tuple(_read(path, kind, url, settings) for path, kind, url in _listed(fields, mode))
+    if not resolves_uploads and any(item.media.url.startswith(UPLOAD_SCHEME) for item in found):
+        raise InvalidURL(
+            f"input.media: expected the header '{RESOLVE_HEADER}: enable' with an {UPLOAD_SCHEME} URL; it is missing."
+        )
+    return found
 
 
 def _listed(fields: dict[str, Any], mode: Mode) -> list[tuple[str, MediaType, object]]:
@@ -103,9 +116,12 @@ def _read(path: str, kind: MediaType, url: object, settings: MediaSettings) -> G
         if by_url_only:
             raise InvalidURL(f"{path}: expected the {what}; a video is not taken as a data URI.")
         return GivenMedia(Media(type=kind), _decode(path, url, settings.max_bytes))
-    scheme = url.partition("://")[0].lower()
-    if scheme in {"oss", "file"}:
-        raise InvalidURL(f"{path}: {scheme}:// uploads are not offered by this server yet, expected the {what}.")
+    if url.startswith(UPLOAD_SCHEME):
+        if not OBJECT_KEY.fullmatch(url.removeprefix(UPLOAD_SCHEME)):
+            raise InvalidURL(f"{path}: expected an {UPLOAD_SCHEME} URL of a file that was uploaded to this server.")
+        return GivenMedia(Media(type=kind, url=url))
+    if url[:7].lower() == "file://":
+        raise InvalidURL(f"{path}: a file:// URL is the client's to upload (GET /api/v1/uploads); expected the {what}.")
     try:
         parse_media_url(url, settings.allowed_private)
     except InvalidURL as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from deployment.create_call import CreateCall
@@ -33,14 +34,36 @@ MAX_BODY_BYTES = 2_000_000
 # What is read of any body: the fields, and the pictures inside them.
 MAX_STREAM_BYTES = MAX_BODY_BYTES + MAX_INLINE_BYTES
 MAX_DEADLINE_SECONDS = 86_400
+_WORKSPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A create as far as it must be well-formed to be one: a model there is, and two JSON objects (`parameters` may be
+    of any type)."""
+
+    model: WireModel
+    given: dict[str, Any]
+    parameters: Any
+
+
+def parse_create(
+    body: bytes | bytearray, media: MediaSettings, *, resolves_uploads: bool = False, workspace: str = ""
+) -> CreateCall:
     """The body of a create call.
 
     Raises:
         RequestError: with the wire code, and a sentence that says what was expected.
+    """
+    return parse_envelope(open_envelope(body), media, resolves_uploads=resolves_uploads, workspace=workspace)
+
+
+def open_envelope(body: bytes | bytearray) -> Envelope:
+    """What a create is refused for at once, however values are validated.
+
+    Raises:
+        RequestError: it is too large, no JSON object, or names no model there is.
     """
     inline = data_uri_bytes(body)
     if len(body) - inline > MAX_BODY_BYTES or inline > MAX_INLINE_BYTES:
@@ -52,16 +75,36 @@ def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:
         raise EmptyField("Input", 'Required input parameter missing from request. Expected "input": {"prompt": ...}.')
     if not isinstance(given, dict):
         raise IllegalInput('The input parameter requires json format. Expected an object, as in {"prompt": ...}.')
-    parameters = fields.get("parameters")
-    if parameters is None:
-        parameters = {}
+    return Envelope(model, given, fields.get("parameters"))
+
+
+def parse_envelope(
+    envelope: Envelope, media: MediaSettings, *, resolves_uploads: bool = False, workspace: str = ""
+) -> CreateCall:
+    """The values of a create.
+
+    Raises:
+        InvalidParameter, InvalidURL, MediaError: a value is wrong.
+    """
+    model, given = envelope.model, envelope.given
+    parameters = {} if envelope.parameters is None else envelope.parameters
     if not isinstance(parameters, dict):
         raise InvalidParameter(f"parameters: expected an object, got {shown(parameters)}.")
-    items = parse_media(given, model.mode, media)
-    request = _request(model, given, parameters, tuple(item.media for item in items))
+    items = parse_media(given, model.mode, media, resolves_uploads=resolves_uploads)
+    request = _request(model, given, parameters, tuple(item.media for item in items), workspace)
     bound_prompt(request)  # refuses a prompt that names a picture which is not there
     deadline = read_integer("deadline_seconds", parameters, 1, MAX_DEADLINE_SECONDS, default=0)
-    return CreateCall(request, tuple(item.data for item in items), float(deadline))
+    drawn = parameters.get("seed") is None
+    return CreateCall(request, tuple(item.data for item in items), float(deadline), seed_drawn=drawn)
+
+
+def refused_request(envelope: Envelope, workspace: str = "") -> ClipRequest:
+    """What is kept of a create whose values are wrong: model, mode and, if it can be kept, the prompt."""
+    try:
+        prompt = read_prompt(envelope.given, required=False)
+    except InvalidParameter:
+        prompt = ""
+    return ClipRequest(model=envelope.model.name, mode=envelope.model.mode, prompt=prompt, workspace=workspace)
 
 
 def body_too_large() -> InvalidParameter:
@@ -70,6 +113,19 @@ def body_too_large() -> InvalidParameter:
         f"request body too large: expected at most {MAX_BODY_BYTES} bytes beside the pictures given as data URIs, and "
         f"at most {MAX_INLINE_BYTES} bytes of those together; give larger pictures by URL."
     )
+
+
+def parse_workspace(value: str | None) -> str:
+    """The X-DashScope-WorkSpace header, "" without one. It is written down with the task and opens nothing.
+
+    Raises:
+        InvalidParameter: it is not 1 to 64 letters, digits, dots, hyphens or underscores.
+    """
+    if value and not _WORKSPACE.fullmatch(value):
+        raise InvalidParameter(
+            "X-DashScope-WorkSpace: expected at most 64 letters, digits, dots, hyphens and underscores."
+        )
+    return value or ""
 
 
 def check_async_header(value: str | None) -> None:
@@ -106,7 +162,7 @@ def _object(body: bytes | bytearray) -> dict[str, Any]:
 
 
 def _request(
-    model: WireModel, given: dict[str, Any], parameters: dict[str, Any], media: tuple[Media, ...]
+    model: WireModel, given: dict[str, Any], parameters: dict[str, Any], media: tuple[Media, ...], workspace: str
 ) -> ClipRequest:
     """What a mode does not take is ignored: the ratio where the media have one, the duration where the video has."""
     mode, ratio, duration, audio = model.mode, Ratio.R16_9, 5, AudioSetting.AUTO
@@ -131,4 +187,5 @@ def _request(
         audio_setting=audio,
         strict_capabilities=read_boolean("strict_capabilities", parameters, default=False),
         deterministic=read_boolean("deterministic", parameters, default=False),
+        workspace=workspace,
     )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from deployment.store.base import TaskFilter
+from deployment.upload_policy import UploadPolicy
 from hhray.request import ClipRequest, Mode
 from hhray.tasks import Task, TaskState
 
@@ -31,6 +32,11 @@ def render_error(code: str, message: str, request_id: str) -> Json:
 def render_created(task: Task, request_id: str) -> Json:
     """Answer to a create: a PENDING task, or the older one that its idempotency key names."""
     return {"request_id": request_id, "output": {"task_id": task.task_id, "task_status": task.state.value}}
+
+
+def render_pending(task: Task, request_id: str) -> Json:
+    """Answer to a create whose values are wrong, as the hosted API gives it: that it failed is seen at the query."""
+    return {"request_id": request_id, "output": {"task_id": task.task_id, "task_status": TaskState.PENDING.value}}
 
 
 def render_unknown(task_id: str, request_id: str) -> Json:
@@ -68,6 +74,26 @@ def render_list(tasks: Sequence[Task], total: int, query: TaskFilter, request_id
         "data": [_row(task) for task in tasks],
         "tasks": [_v2_row(task) for task in tasks],
     }
+
+
+def render_policy(
+    policy: UploadPolicy, signed: tuple[str, str], host: str, ttl: int, room: int, request_id: str
+) -> Json:
+    """Answer to getPolicy. `signed` are the policy's text and its signature, `ttl` its life in seconds, `room` the
+    bytes the tenant may keep; `host` is where the file goes."""
+    data = {
+        "policy": signed[0],
+        "signature": signed[1],
+        "upload_dir": policy.folder,
+        "upload_host": host,
+        "expire_in_seconds": ttl,
+        "max_file_size_mb": policy.max_bytes // 1_000_000,
+        "capacity_limit_mb": room // 1_000_000,
+        "oss_access_key_id": "hhray",
+        "x_oss_object_acl": "private",
+        "x_oss_forbid_overwrite": "true",
+    }
+    return {"request_id": request_id, "data": data}
 
 
 def wire_time(seconds: float) -> str:
@@ -124,6 +150,8 @@ def _row(task: Task) -> Json:
         "task_id": task.task_id,
         "user_api_unique_key": f"apikey:v1:aigc:video-generation:video-synthesis:{task.request.model}",
     }
+    if task.request.workspace:
+        row["workspace_id"] = task.request.workspace
     if task.scheduled_at is not None:
         row["start_time"] = _milliseconds(task.scheduled_at)
     if task.ended_at is not None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from deployment.store.upload_verbs import Upload, UploadStart
 from hhray.metrics import RollupRow
 from hhray.request import ClipRequest
 from hhray.tasks import Artifact, Demand, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
@@ -55,7 +56,16 @@ class TaskStore(Protocol):
 
     # --- clients
     def create(self, new: NewTask) -> Task:
-        """Insert a PENDING task, or return the one of the same (tenant, idempotency key)."""
+        """Insert a PENDING task, or return the one of the same (tenant, idempotency key).
+
+        One whose key lives but whose row is gone comes back in state UNKNOWN.
+
+        Raises:
+            IdempotencyConflict: the key's fingerprint is another.
+        """
+
+    def create_failed(self, new: NewTask, code: str, message: str) -> Task:
+        """Insert a task that is FAILED from the start; its idempotency key stays free."""
 
     def get(self, task_id: str, tenant: str | None = None) -> Task | None:
         """The task; None when it is gone or (tenant given) another tenant's."""
@@ -167,3 +177,38 @@ class TaskStore(Protocol):
 
     def close(self) -> None:
         """Close this process's connections."""
+
+    # --- keys of creates
+    def key_task_id(self, tenant: str, idempotency_key: str, fingerprint: str) -> str | None:
+        """The task a living key names; None when it is free. Raises IdempotencyConflict as `create`."""
+
+    def note_repost(self, tenant: str, repost_key: str, task_id: str, life_seconds: float) -> None:
+        """A client went away unanswered: for `life_seconds` creates of its repost key get its task.
+
+        `task_id` is empty while that create has not been committed.
+        """
+
+    def drop_create_keys(self) -> int:
+        """Remove keys whose life is over, at most 1000; how many."""
+
+    # --- uploads
+    def begin_upload(self, upload: Upload, hold_seconds: float, most_bytes: int) -> UploadStart:
+        """Set aside room for a file within the tenant's `most_bytes`, for `hold_seconds` until it is complete."""
+
+    def finish_upload(self, upload_id: str, sha256: str, num_bytes: int, ttl_seconds: float) -> bool:
+        """The file is complete and kept for `ttl_seconds`; False when its time had run out."""
+
+    def drop_upload(self, upload_id: str) -> None:
+        """Forget an upload; the caller deletes the file."""
+
+    def upload(self, tenant: str, object_key: str) -> Upload | None:
+        """The tenant's complete file of that name."""
+
+    def has_upload(self, upload_id: str) -> bool:
+        """Whether a file of that id is kept or on its way."""
+
+    def expire_uploads(self) -> list[str]:
+        """Remove uploads whose time is over, at most 1000; their ids, whose files the caller deletes."""
+
+    def uploaded_bytes(self, tenant: str) -> int:
+        """Bytes of all the tenant's uploads, as the quota counts them."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from deployment.store.base import TaskFilter
+from deployment.store.create_key_verbs import repeated_task
 from deployment.store.rows import task_of
 from deployment.store.statements import Database, Transaction, one
 from deployment.store.transitions import Ending, end_task, find_task, find_tasks, locked_task, next_sequence
-from hhray.errors import StoreUnavailable
 from hhray.tasks import NewTask, QueueDepth, Task, TaskState
 
 _LARGEST_OFFSET = 2**63 - 1
@@ -19,9 +19,14 @@ class ClientVerbs:
         self._database = database
 
     def create(self, new: NewTask) -> Task:
-        """Insert a PENDING task, or return the one of the same (tenant, idempotency key)."""
+        """Insert a PENDING task, or return the one that this create repeats (see CreateKeyVerbs)."""
         with self._database.write() as transaction:
-            return _task_of_key(transaction, new) or _insert(transaction, new)
+            return repeated_task(transaction, new) or _insert(transaction, new)
+
+    def create_failed(self, new: NewTask, code: str, message: str) -> Task:
+        """Insert a task that ends FAILED in the same transaction: nobody can claim or cancel it."""
+        with self._database.write() as transaction:
+            return end_task(transaction, _insert(transaction, new), Ending(TaskState.FAILED, code, message))
 
     def get(self, task_id: str, tenant: str | None = None) -> Task | None:
         """The task; None when it is gone or (tenant given) another tenant's."""
@@ -78,16 +83,8 @@ class ClientVerbs:
         return QueueDepth(*rows.get(TaskState.PENDING, (0, 0.0)), *rows.get(TaskState.RUNNING, (0, 0.0)))
 
 
-def _task_of_key(transaction: Transaction, new: NewTask) -> Task | None:
-    """The task that was made with the same idempotency key."""
-    if new.idempotency_key is None:
-        return None
-    row = one(transaction, "task_by_key", tenant=new.tenant, idempotency_key=new.idempotency_key)
-    return None if row is None else task_of(row)
-
-
 def _insert(transaction: Transaction, new: NewTask) -> Task:
-    inserted = transaction.run(
+    transaction.run(
         "insert_task",
         task_id=new.task_id,
         tenant=new.tenant,
@@ -108,10 +105,4 @@ def _insert(transaction: Transaction, new: NewTask) -> Task:
         fingerprint=new.fingerprint,
         webhook=new.webhook,
     )
-    if inserted:
-        return find_tasks(transaction, [new.task_id])[0]
-    # another transaction committed the same key since we looked
-    task = _task_of_key(transaction, new)
-    if task is None:
-        raise StoreUnavailable("the task of this idempotency key was removed just now; submit it again")
-    return task
+    return find_tasks(transaction, [new.task_id])[0]

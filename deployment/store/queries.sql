@@ -4,9 +4,6 @@
 
 -- clients
 
--- name: task_by_key
-SELECT * FROM task_rows WHERE tenant = :tenant AND idempotency_key = :idempotency_key;
-
 -- name: insert_task
 INSERT INTO tasks (
     task_id, tenant, api_key_id, idempotency_key, request_id, request, model, bucket, gpu_seconds,
@@ -16,8 +13,7 @@ INSERT INTO tasks (
     :ready, :sequence, store_now(), store_now() + :ttl_seconds,
     CASE WHEN :deadline_seconds > 0.0 THEN store_now() + :deadline_seconds ELSE 0.0 END,
     :priority, :reserved, :deterministic, :fingerprint, :webhook
-)
-ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
+);
 
 -- name: task
 SELECT * FROM task_rows WHERE task_id = :task_id AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant);
@@ -193,3 +189,74 @@ ON CONFLICT (metric, labels) DO UPDATE SET counts = excluded.counts, sum_microse
 
 -- name: move_watermark
 UPDATE watermark SET event_id = :event_id;
+
+-- keys of creates
+
+-- name: take_create_key
+INSERT INTO create_keys (tenant, name, task_id, fingerprint, expires_at)
+VALUES (:tenant, :name, :task_id, :fingerprint, store_now() + :life_seconds)
+ON CONFLICT (tenant, name) DO UPDATE SET
+    task_id = excluded.task_id, fingerprint = excluded.fingerprint, expires_at = excluded.expires_at
+WHERE create_keys.expires_at <= store_now();
+
+-- name: create_key
+SELECT task_id, fingerprint FROM create_keys
+WHERE tenant = :tenant AND name = :name AND expires_at > store_now();
+
+-- The row as it is, locked; one that nobody waits for where there was none.
+-- name: open_repost
+INSERT INTO create_keys (tenant, name, task_id, fingerprint, expires_at)
+VALUES (:tenant, :name, '', '', store_now())
+ON CONFLICT (tenant, name) DO UPDATE SET fingerprint = ''
+RETURNING task_id, CASE WHEN expires_at > store_now() THEN 1 ELSE 0 END AS live;
+
+-- name: name_repost
+UPDATE create_keys SET task_id = :task_id WHERE tenant = :tenant AND name = :name;
+
+-- name: note_repost
+INSERT INTO create_keys (tenant, name, task_id, fingerprint, expires_at)
+VALUES (:tenant, :name, :task_id, '', store_now() + :life_seconds)
+ON CONFLICT (tenant, name) DO UPDATE SET task_id = excluded.task_id, expires_at = excluded.expires_at;
+
+-- name: drop_create_keys
+DELETE FROM create_keys WHERE (tenant, name) IN (
+    SELECT tenant, name FROM create_keys WHERE expires_at <= store_now() ORDER BY expires_at, tenant, name LIMIT :limit
+);
+
+-- uploads
+
+-- name: insert_upload
+INSERT INTO uploads (upload_id, tenant, model, object_key, num_bytes, sha256, expires_at)
+VALUES (:upload_id, :tenant, :model, :object_key, :num_bytes, '', store_now() + :hold_seconds)
+ON CONFLICT (tenant, object_key) DO NOTHING;
+
+-- name: take_upload_room
+INSERT INTO upload_totals (tenant, num_bytes) VALUES (:tenant, :num_bytes)
+ON CONFLICT (tenant) DO UPDATE SET num_bytes = upload_totals.num_bytes + excluded.num_bytes
+WHERE upload_totals.num_bytes + excluded.num_bytes <= :most_bytes;
+
+-- name: give_upload_room
+UPDATE upload_totals SET num_bytes = num_bytes - :num_bytes WHERE tenant = :tenant;
+
+-- name: finish_upload
+UPDATE uploads SET num_bytes = :num_bytes, sha256 = :sha256, expires_at = store_now() + :ttl_seconds
+WHERE upload_id = :upload_id AND sha256 = '';
+
+-- name: upload
+SELECT * FROM uploads
+WHERE tenant = :tenant AND object_key = :object_key AND sha256 <> '' AND expires_at > store_now();
+
+-- name: upload_row
+SELECT upload_id FROM uploads WHERE upload_id = :upload_id;
+
+-- name: drop_upload
+DELETE FROM uploads WHERE upload_id = :upload_id RETURNING upload_id, tenant, num_bytes;
+
+-- name: drop_expired_uploads
+DELETE FROM uploads WHERE upload_id IN (
+    SELECT upload_id FROM uploads WHERE expires_at <= store_now() ORDER BY expires_at, upload_id LIMIT :limit
+)
+RETURNING upload_id, tenant, num_bytes;
+
+-- name: upload_total
+SELECT coalesce(sum(num_bytes), 0) AS num_bytes FROM upload_totals WHERE tenant = :tenant;

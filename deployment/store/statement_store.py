@@ -9,14 +9,26 @@ from __future__ import annotations
 from deployment.store.base import TaskStore
 from deployment.store.client_verbs import ClientVerbs
 from deployment.store.cluster_verbs import ClusterVerbs
+from deployment.store.create_key_verbs import CreateKeyVerbs
 from deployment.store.metric_verbs import MetricVerbs
 from deployment.store.statements import Database
+from deployment.store.upload_verbs import UploadVerbs
 from deployment.store.work_verbs import EngineVerbs, MediaVerbs, RouterVerbs
 
 MAIN_CLUSTER = "main"
 
 
-class StatementStore(ClusterVerbs, ClientVerbs, MediaVerbs, RouterVerbs, EngineVerbs, MetricVerbs, TaskStore):
+class StatementStore(
+    ClusterVerbs,
+    ClientVerbs,
+    CreateKeyVerbs,
+    UploadVerbs,
+    MediaVerbs,
+    RouterVerbs,
+    EngineVerbs,
+    MetricVerbs,
+    TaskStore,
+):
     """All verbs; `cluster` names the engines that this process belongs to."""
 
     def __init__(self, database: Database, cluster: str = MAIN_CLUSTER) -> None:

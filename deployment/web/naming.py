@@ -12,11 +12,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployment.dialects.dashscope import render_error
-from hhray.errors import HhrayError
+from hhray.errors import HhrayError, StoreUnavailable
 
 logger = logging.getLogger("ray.serve")
 
 HEADER = "x-request-id"
+RETRY_SECONDS = 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -56,4 +57,15 @@ class RequestNaming:
             if not started:
                 message = "The server failed to handle the request; please try again, and report the request_id."
                 answer = JSONResponse(render_error(HhrayError.code, message, request_id), HhrayError.status)
+                if _is_query(scope):  # clients that wait for a task go on after 503, and after no other 5xx
+                    answer = JSONResponse(
+                        render_error(StoreUnavailable.code, message, request_id),
+                        StoreUnavailable.status,
+                        {"retry-after": str(RETRY_SECONDS)},
+                    )
                 await answer(scope, receive, send_named)
+
+
+def _is_query(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "GET" and path.startswith(("/api/v1/tasks", "/v1/videos"))

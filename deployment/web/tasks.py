@@ -33,7 +33,7 @@ def task_routes(services: Services) -> APIRouter:
         return JSONResponse({"request_id": request_id_of(request)})
 
     def list_tasks(request: Request) -> JSONResponse:
-        wanted = dashscope.parse_list(request.query_params, services.caller(request).tenant)
+        wanted = dashscope.parse_list(request.query_params, services.caller(request).tenant, time.time())
         if wanted.task_id is not None and not is_task_id(wanted.task_id):
             raise InvalidParameter("task_id: expected the id of a task, a UUID.")
         tasks, total = services.store.list_tasks(wanted)

@@ -40,9 +40,9 @@ PUBLIC_NAMES = {
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
     "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
-    "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
-    "PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
-    "Throttled UnsupportedOperation WaitTimeout",
+    "GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost "
+    "MediaError NotFound PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable "
+    "TaskFailed Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
@@ -83,6 +83,7 @@ PUBLIC_NAMES = {
     "TERMINAL Task TaskState",
     "hhray.tenancy": "ANYBODY TenantSettings check_reserved tenant_settings",
     "hhray.unit_costs": "UnitCostTable",
+    "hhray.upload_settings": "UploadSettings",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
 }

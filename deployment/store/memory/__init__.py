@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from deployment.store.memory.create_statements import CreateKeyStatements
 from deployment.store.memory.tables import Cells, Tables
+from deployment.store.memory.upload_statements import UploadStatements
 from deployment.store.memory.work_statements import WorkStatements
 from deployment.store.statement_store import MAIN_CLUSTER, StatementStore
 from deployment.store.statements import Given, malformed_text
@@ -20,11 +22,15 @@ from hhray.errors import StoreUnavailable
 Clock = Callable[[], float]
 
 
+class Statements(CreateKeyStatements, UploadStatements, WorkStatements):
+    """All of them."""
+
+
 class MemoryTransaction:
     """Named statements of one transaction."""
 
     def __init__(self, tables: Tables, now: float) -> None:
-        self._statements = WorkStatements(tables, now)
+        self._statements = Statements(tables, now)
 
     def all(self, name: str, /, **values: Given) -> list[Cells]:
         """All rows."""

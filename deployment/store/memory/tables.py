@@ -111,6 +111,9 @@ class Tables:
         self.costs = Table(self.journal)
         self.events = Table(self.journal)
         self.rollup = Table(self.journal)
+        self.create_keys = Table(self.journal)
+        self.uploads = Table(self.journal)
+        self.upload_totals = Table(self.journal)
         self.counters = Table(self.journal)
         for name in ("number", "sequence", "event_id", "watermark"):
             self.counters.put(name, {"last": 0})

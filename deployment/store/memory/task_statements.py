@@ -46,14 +46,7 @@ class TaskStatements:
     def last_sequence(self) -> list[Cells]:
         return [{"last": self.tables.number("sequence")}]
 
-    def task_by_key(self, tenant: str, idempotency_key: str) -> list[Cells]:
-        wanted = (tenant, idempotency_key)
-        return [self.joined(task) for task in self.tables.tasks if (task["tenant"], task["idempotency_key"]) == wanted]
-
     def insert_task(self, ttl_seconds: float, deadline_seconds: float, **given: Any) -> int:  # noqa: ANN401 - columns
-        key = given["idempotency_key"]
-        if key is not None and self.task_by_key(given["tenant"], key):
-            return 0
         self.tables.tasks.insert(
             given["task_id"],
             number=self.tables.next_number("number"),

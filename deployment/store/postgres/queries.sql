@@ -87,3 +87,7 @@ SELECT * FROM events ORDER BY event_id;
 
 -- name: drop_folded
 DELETE FROM events WHERE event_id = ANY(CAST(:event_ids AS BIGINT[]));
+
+-- name: open_upload
+SELECT * FROM uploads WHERE upload_id = :upload_id AND sha256 = ''
+FOR UPDATE;

@@ -64,3 +64,6 @@ SELECT * FROM events WHERE event_id > (SELECT event_id FROM watermark) ORDER BY 
 
 -- name: drop_folded
 DELETE FROM events WHERE event_id <= (SELECT event_id FROM watermark);
+
+-- name: open_upload
+SELECT * FROM uploads WHERE upload_id = :upload_id AND sha256 = '';

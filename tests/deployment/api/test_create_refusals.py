@@ -13,6 +13,7 @@ PATH = "/api/v1/services/aigc/video-generation/video-synthesis"
 HEADERS = {"x-dashscope-async": "enable", "content-type": "application/json"}
 T2V = {"model": "happyhorse-1.0-t2v", "input": {"prompt": "a horse"}}
 I2V_MODEL = "happyhorse-1.0-i2v"
+ID = "00000000-0000-4000-8000-000000000000"
 
 
 def t2v(**parameters):
@@ -70,12 +71,28 @@ CASES = {
         "InvalidParameter",
         "input.media[0].type",
     ),
+    **{
+        f"{token} of one picture": (
+            {
+                "model": "happyhorse-1.1-r2v",
+                "input": {
+                    "prompt": f"{token} waves",
+                    "media": [{"type": "reference_image", "url": "https://a.example/1.png"}],
+                },
+            },
+            "InvalidParameter",
+            "names no picture; expected a number from 1 to 1",
+        )
+        for token in ("[Image 2]", "[Image2]", "[ image 02 ]", "character2", "[Image 0]")
+    },
     "media without url": (i2v(None), "InvalidParameter", "input.media[0].url"),
     "url is an object": (i2v({}), "InvalidParameter", "input.media[0].url"),
     "ftp url": (i2v("ftp://a.example/1.png"), "InvalidURL", "http:// or https://"),
     "relative url": (i2v("/etc/passwd"), "InvalidURL", "http:// or https://"),
-    "file url": (i2v("file:///etc/passwd"), "InvalidURL", "uploads are not offered"),
-    "oss url": (i2v("oss://dashscope/x.png"), "InvalidURL", "uploads are not offered"),
+    "file url": (i2v("file:///etc/passwd"), "InvalidURL", "client's to upload"),
+    "oss url of others": (i2v("oss://dashscope/x.png"), "InvalidURL", "uploaded to this server"),
+    "oss url that climbs": (i2v(f"oss://uploads/{ID}/../x"), "InvalidURL", "uploaded to this server"),
+    "oss url without the header": (i2v(f"oss://uploads/{ID}/x.png"), "InvalidURL", "X-DashScope-OssResourceResolve"),
     "url with credentials": (i2v("https://u:p@a.example/1.png"), "InvalidURL", "without user name"),
     "url without host": (i2v("https:///1.png"), "InvalidURL", "host"),
     "url with port 0": (i2v("https://a.example:0/1.png"), "InvalidURL", "port"),

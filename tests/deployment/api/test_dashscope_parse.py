@@ -101,14 +101,33 @@ def test_a_listed_private_address_is_accepted_with_exactly_its_port():
         assert parse("happyhorse-1.0-i2v", settings=settings, media=media).request.media[0].url == url
 
 
+NOW = 1776678917.0
+
+
 def test_list_filters_default_to_the_first_ten():
-    query = parse_list({}, "acme")
+    query = parse_list({}, "acme", NOW)
     assert (query.tenant, query.page, query.page_size) == ("acme", 1, 10)
-    assert (query.state, query.start, query.end, query.model, query.task_id) == (None,) * 5
+    assert (query.state, query.end, query.model, query.task_id) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "end"),
+    [
+        ({}, NOW - 86400, None),
+        ({"task_id": "a", "api_key_id": "7", "region": "cn-beijing"}, None, None),
+        ({"start_time": "20260420175517"}, NOW, NOW + 86400.999),
+        ({"end_time": "20260420175517"}, NOW - 86400, NOW + 0.999),
+        ({"start_time": "20260419175517", "end_time": "20260420175517"}, NOW - 86400, NOW + 0.999),
+    ],
+)
+def test_a_list_is_of_24_hours_at_most_the_last_ones_if_nothing_is_said(query, start, end):
+    found = parse_list(query, "acme", NOW)
+    assert (found.start, found.end) == (start, end if end is None else pytest.approx(end))
 
 
 def test_list_times_are_utc_plus_8_and_include_their_second():
-    query = parse_list({"start_time": "20260420175517", "end_time": "20260420175517", "status": "RUNNING"}, "acme")
+    times = {"start_time": "20260420175517", "end_time": "20260420175517"}
+    query = parse_list({**times, "status": "RUNNING"}, "acme", NOW)
     assert query.start == 1776678917.0
     assert query.end == pytest.approx(1776678917.999)
     assert query.state is TaskState.RUNNING
@@ -126,10 +145,18 @@ def test_list_times_are_utc_plus_8_and_include_their_second():
         ({"status": "DONE"}, "status: expected one of PENDING"),
         ({"start_time": "2026-04-20"}, "start_time: expected a time as YYYYMMDDhhmmss"),
         ({"end_time": "20261340000000"}, "end_time: expected a time"),
+        (
+            {"start_time": "20260419175516", "end_time": "20260420175517"},
+            "end_time: expected a time from start_time to",
+        ),
+        (
+            {"start_time": "20260420175517", "end_time": "20260420175516"},
+            "end_time: expected a time from start_time to",
+        ),
     ],
 )
 def test_malformed_list_filters_are_refused(query, part):
     with pytest.raises(InvalidParameter) as caught:
-        parse_list(query, "acme")
+        parse_list(query, "acme", NOW)
     assert part in caught.value.message
     assert len(caught.value.message) < 300

@@ -243,3 +243,13 @@ def test_requests_of_the_contract_survive_the_way_into_the_store(live):
     assert live.store.get(task_id).request == ClipRequest(
         model="happyhorse-1.0-t2v", mode=Mode.T2V, prompt="a horse 马", resolution="720P", duration=3, seed=7
     )
+
+
+def test_a_workspace_is_written_down_and_opens_nothing(live):
+    task_id = live.create_id(T2V, x_dashscope_workspace="ws-1")
+    plain = live.create_id(T2V)
+    rows = live.client.get("/api/v1/tasks", headers={"x-dashscope-workspace": "other"}).json()["data"]
+    assert {row["task_id"]: row.get("workspace_id") for row in rows} == {task_id: "ws-1", plain: None}
+    assert live.store.get(task_id).tenant == live.store.get(plain).tenant == "local"
+    refused = live.create(T2V, x_dashscope_workspace="a\tb" * 40)
+    assert (refused.status_code, refused.json()["code"]) == (400, "InvalidParameter")

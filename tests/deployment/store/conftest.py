@@ -20,7 +20,10 @@ from hhray.tasks import Artifact, NewTask
 
 EMPTY = "".join(
     f"DELETE FROM {table};"
-    for table in ("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup")
+    for table in (
+        *("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup"),
+        *("create_keys", "uploads", "upload_totals"),
+    )
 )
 
 

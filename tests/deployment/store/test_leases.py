@@ -251,10 +251,3 @@ def test_tasks_past_their_expiry_are_removed_unless_they_run(store, create, runn
     assert store.expire() == []
     assert store.get(fresh.task_id) == fresh
     assert events() == {"canceled": 1, "failed": 1, "succeeded": 1}
-
-
-def test_an_expired_idempotency_key_is_free_again(store, create):
-    first = create(idempotency_key="k", ttl_seconds=0)
-    store.cancel_pending(first.task_id, None)
-    store.expire()
-    assert create(idempotency_key="k").task_id != first.task_id

@@ -37,6 +37,7 @@ OLD_ROWS = (
         for sequence, (name, request) in enumerate({"plain": REQUEST, "pinned": PINNED}.items(), 1)
     )
     + "UPDATE sequence SET last = 2; UPDATE drain SET deadline = 123.0;"
+    + "UPDATE tasks SET idempotency_key = 'order-1', submitted_at = 3.9e9 WHERE task_id = 'pinned';"
 )
 
 
@@ -68,6 +69,8 @@ def check_old_tasks(store):
     assert (claim.task.task_id, claim.fence) == ("plain", 1)
     later = store.create(NewTask("alice", REQUEST, "r", 1.0, True, "later", 1000.0))
     assert store.queued(2)[0].task_id == later.task_id
+    again = NewTask("alice", REQUEST, "r", 1.0, True, "again", 1000.0, "order-1", fingerprint="unknown before")
+    assert store.create(again).task_id == "pinned"
 
 
 def test_both_databases_have_the_same_versions():

@@ -22,6 +22,8 @@ from hypothesis.stateful import (
 )
 
 from deployment.store.base import TaskFilter
+from deployment.store.upload_verbs import Upload
+from hhray.errors import IdempotencyConflict
 from hhray.request import ClipRequest, Mode
 from hhray.tasks import Artifact, EngineRecord, NewTask, Priority, Progress
 
@@ -31,6 +33,14 @@ IDS = st.integers(0, NUM_TASKS - 1).map(lambda number: f"t{number}")
 OWNERS = st.sampled_from(["a", "b"])
 LEASES = st.sampled_from([0.0, 5.0, 5.0, 20.0])
 CLUSTERED = EngineRecord("engine", 2, "pico", "ready", detail={"node": "n\x00'1"})
+
+
+def answer_of(verb, *args, **kwargs):
+    """What a verb says: a conflict is an answer, too."""
+    try:
+        return verb(*args, **kwargs)
+    except IdempotencyConflict as error:
+        return error.message
 
 
 class Twins(RuleBasedStateMachine):
@@ -50,7 +60,7 @@ class Twins(RuleBasedStateMachine):
 
     def same(self, verb, *args, **kwargs):
         """Calls the verb on each store; the answer that all of them gave."""
-        answers = {name: getattr(store, verb)(*args, **kwargs) for name, store in self.stores.items()}
+        answers = {name: answer_of(getattr(store, verb), *args, **kwargs) for name, store in self.stores.items()}
         answer = answers["memory"]
         assert answers == dict.fromkeys(answers, answer)
         return answer
@@ -58,18 +68,20 @@ class Twins(RuleBasedStateMachine):
     @initialize()
     def start_with_four_tasks(self):
         for ready in (True, True, True, False):
-            self.create(ready, None, 3, Priority.STANDARD, 0.0, reserved=False, deterministic=False)
+            self.create(ready, None, None, "", 3, Priority.STANDARD, 0.0, reserved=False, deterministic=False)
 
     @rule(
         ready=st.booleans(),
         key=st.sampled_from([None, None, "k1", "k2"]),
+        repost=st.sampled_from([None, None, "r 1"]),
+        fingerprint=st.sampled_from(["", "a", "a", "b"]),
         duration=st.sampled_from([3, 5]),
         priority=st.sampled_from(Priority),
         deadline=st.sampled_from([0.0, 12.5]),
         reserved=st.booleans(),
         deterministic=st.booleans(),
     )
-    def create(self, ready, key, duration, priority, deadline, reserved, deterministic):
+    def create(self, ready, key, repost, fingerprint, duration, priority, deadline, reserved, deterministic):
         if self.num_tasks == NUM_TASKS:
             return
         request = ClipRequest(
@@ -81,7 +93,31 @@ class Twins(RuleBasedStateMachine):
         )
         new = NewTask("alice", request, "r", 1.0, ready, f"t{self.num_tasks}", 50.0, key)
         new = replace(new, deadline_seconds=deadline, priority=priority, reserved=reserved)
-        self.num_tasks += self.same("create", new).task_id == new.task_id
+        new = replace(new, repost_key=repost, fingerprint=fingerprint)
+        made = self.same("create", new)
+        self.num_tasks += not isinstance(made, str) and made.task_id == new.task_id
+
+    @rule(task_id=st.sampled_from(["", "t1"]), life=st.sampled_from([4.999, 5.0]))
+    def client_leaves(self, task_id, life):
+        self.same("note_repost", "alice", "r 1", task_id, life)
+        self.same("key_task_id", "alice", "k1", "a")
+
+    @rule(
+        number=st.integers(0, 2),
+        verb=st.sampled_from(["begin_upload", "begin_upload", "finish_upload", "drop_upload"]),
+        num_bytes=st.sampled_from([0, 40, 60]),
+        seconds=st.sampled_from([5.0, 30.0]),
+    )
+    def upload(self, number, verb, num_bytes, seconds):
+        upload = Upload(f"u{number}", "alice", "m", f"uploads/{number % 2}/a", num_bytes)
+        values = {
+            "begin_upload": (upload, seconds, 100),
+            "finish_upload": (upload.upload_id, "ab", num_bytes, seconds),
+            "drop_upload": (upload.upload_id,),
+        }
+        self.same(verb, *values[verb])
+        self.same("upload", "alice", upload.object_key)
+        self.same("has_upload", upload.upload_id)
 
     @rule(window=st.sampled_from([5.0, 30.0]))
     def demand(self, window):
@@ -150,7 +186,7 @@ class Twins(RuleBasedStateMachine):
     def cancel(self, task_id, verb, tenant):
         self.same(verb, task_id, tenant)
 
-    @rule(verb=st.sampled_from(["expire", "fold"]))
+    @rule(verb=st.sampled_from(["expire", "fold", "drop_create_keys", "expire_uploads"]))
     def upkeep(self, verb):
         self.same(verb)
 
@@ -177,6 +213,7 @@ class Twins(RuleBasedStateMachine):
         self.same("list_tasks", TaskFilter("alice", start=start, end=1060.0, page=page, page_size=3))
         for verb in ("depth", "metric_rows", "costs"):
             self.same(verb)
+        self.same("uploaded_bytes", "alice")
         self.same("engines", 20.0)
         self.same("queue_position", task_id)
         self.same("get", task_id, "alice")
