@@ -29,7 +29,7 @@ class Scheduler:
     it looks at no more than there are ranks, and a few.
 
     Promises, as far as the predictions hold: nothing waits for more than `aging_multiple` (8) times its time alone as
-    long as late clips are less than `aged_share` (a quarter) of the work. A rank is left idle while something waits
+    long as late clips are less than `aged_share` (an eighth) of the work. A rank is left idle while something waits
     only when all that waits would hold it for longer than `longest_step_seconds`, needs a wider block (a deterministic
     clip), or has a warm engine that will be free within `switch_seconds`.
     """
