@@ -339,6 +339,7 @@ class ClipRun:
             keep_sound=request.audio_setting is AudioSetting.ORIGIN,
             seconds=request.output_seconds,
             deterministic=request.deterministic,
+            marking=request.marking,
         )
 
 

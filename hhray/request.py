@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
+from hhray.marking import UNMARKED, Marking
 
 MAX_SEED = 2**31 - 1
 # What a server of ours reads of the pictures inside one request (data URIs), all together. More is sent by URL.
@@ -71,7 +72,8 @@ class ClipRequest(BaseModel):
     nearest of the menu. `source_seconds` is the length of a source video, 0 until it has been fetched; `duration` is
     then the whole seconds of the clip that holds it, at most 15. `prompt` is what the client wrote; what the model
     reads is made of it by hhray.prompting. A `deterministic` clip runs alone, on the ranks and in the layout it began
-    in: the same request gives the same latents, bit by bit, on the same machines.
+    in: the same request gives the same latents, bit by bit, on the same machines. `watermark` is what the client asked;
+    `marking` is what was decided of it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -91,6 +93,7 @@ class ClipRequest(BaseModel):
     strict_capabilities: bool = False
     deterministic: bool = False
     source_seconds: float = 0.0
+    marking: Marking = UNMARKED
 
     @property
     def output_seconds(self) -> float:
