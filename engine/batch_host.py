@@ -152,9 +152,10 @@ class BatchHost:
         """
         work = self._mine(batch_id)
         decoding = self._pipeline.decoding(work.batch, index, self._rendezvous.groups.link(work.block))
+        job, font = work.batch.prepared[index].job, self._config.marking_font
+        # On all ranks, so that none waits for one that found it cannot be done.
+        marks = marks_of(job.marking, job.task_id, decoding.delivery, font, self._invisible)
         if decoding.frames is not None:
-            job, font = work.batch.prepared[index].job, self._config.marking_font
-            marks = marks_of(job.marking, job.task_id, decoding.delivery, font, self._invisible)
             self._files.begin(batch_id, index, decoding, marks)
         decoding.run()
         self._synchronise()

@@ -26,9 +26,7 @@ def load_class(setting: str, spec: str) -> type[Any]:
     return found
 
 
-def make_plugin(  # noqa: ANN401 - of any class
-    setting: str, spec: str, options: dict[str, str] | None = None, *, has: tuple[str, ...] = ()
-) -> Any:
+def make_plugin(setting: str, spec: str, options: dict[str, str] | None = None, *, has: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - of any class
     """An instance of the class that `spec` names, made with these keyword arguments.
 
     Raises:

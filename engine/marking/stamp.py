@@ -22,7 +22,7 @@ from hhray.geometry import Size
 
 # Of luma in limited range (ITU-R BT.709), as engine.pixels makes it; a chroma sample of 128 has no colour.
 WHITE, BLACK, NO_COLOUR = 235.0, 16.0, 128.0
-LETTER_OPACITY, EDGE_OPACITY = 0.88, 0.5
+LETTER_OPACITY, EDGE_OPACITY = 0.9, 0.7
 EDGE = 0.07  # of the font's em
 MARGIN = 0.03  # of the short side
 WATERMARK_HEIGHT = 0.032  # of a capital, in short sides
@@ -98,9 +98,7 @@ def stamp(text: str, size: Size, corner: Corner, font: str) -> Stamp:
 def _stamp(opacity: NDArray[np.float64], light: NDArray[np.float64], top: int, left: int, height: int) -> Stamp:
     rows, columns = opacity.shape
     coloured = opacity.reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
-    return Stamp(
-        _layer(opacity, light, top, left), _layer(coloured, NO_COLOUR * coloured, top // 2, left // 2), height
-    )
+    return Stamp(_layer(opacity, light, top, left), _layer(coloured, NO_COLOUR * coloured, top // 2, left // 2), height)
 
 
 def _layer(opacity: NDArray[np.float64], light: NDArray[np.float64], top: int, left: int) -> Layer:
