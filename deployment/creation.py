@@ -1,7 +1,7 @@
 """From a validated call to a task: the one way both dialects take, whatever their requests look like.
 
-Order: what is on offer, who may have how much, moderation of what is said, what came along into the artifact store, then
-one row. Nothing that can fail comes after the row.
+Order: what is on offer, who may have how much, moderation of the text, what came along into the artifact store, one
+row. Nothing that can fail comes after the row.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
+from operator import methodcaller
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -64,9 +65,8 @@ class Moderation:
             DataInspectionFailed: refused.
             ModerationUnavailable: the check failed, and nothing unchecked is let through.
         """
-        if self._check is not None:
-            for text in filter(None, (request.prompt, request.dialogue)):
-                self._ask("Input", lambda check, text=text: check.check_text(text))
+        for text in filter(None, (request.prompt, request.dialogue)):
+            self._ask("Input", methodcaller("check_text", text))
 
     def check_media(self, path: Path, kind: MediaType) -> None:
         """A file that a client gave, where it lies now.
@@ -74,7 +74,7 @@ class Moderation:
         Raises:
             DataInspectionFailed, ModerationUnavailable: as `check_request`.
         """
-        self._ask("Input", lambda check: check.check_file(path, kind))
+        self._ask("Input", methodcaller("check_file", path, kind))
 
     def check_clip(self, path: Path) -> None:
         """Some frames of a finished clip.

@@ -21,8 +21,8 @@ def sampled_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
         stream = container.streams.video[0]
         last = max(0, stream.frames - 1)
         wanted = {round(last * step / max(1, count - 1)) for step in range(count)}
-        found = []
+        found: list[NDArray[np.uint8]] = []
         for index, frame in enumerate(container.decode(stream)):
             if index in wanted:
-                found.append(frame.to_ndarray(format="rgb24"))
+                found.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
         return found

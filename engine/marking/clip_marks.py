@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -83,5 +84,6 @@ def _planes(picture: VideoFrame) -> tuple[Plane, Plane, Plane]:
 
 
 def _pixels(plane: VideoPlane) -> Plane:
-    rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size]
+    memory = cast(bytearray, plane)  # it has the buffer protocol, which the library's types do not say
+    rows: Plane = np.frombuffer(memory, np.uint8)[: plane.height * plane.line_size]
     return rows.reshape(plane.height, plane.line_size)[:, : plane.width]

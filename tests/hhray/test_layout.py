@@ -39,14 +39,17 @@ PUBLIC_NAMES = {
     "STEP_HEADS Vector fit_decode fit_steps",
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
-    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
-    "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
-    "PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
+    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DataInspectionFailed DiskFull EmptyField "
+    "EngineFault GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MarkingFailed "
+    "MediaError ModerationUnavailable NotFound PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
     "Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
     "hhray.local_rule": "LOCAL_WINDOW LocalRule local_rule",
+    "hhray.marking": "MAX_TEXT MIN_LABEL_SECONDS Marking UNMARKED",
+    "hhray.marking_settings": "CHINESE_LABEL ENGLISH_LABEL MarkingPolicy MarkingSettings Region TEXT_PATTERN "
+    "WatermarkRule check_policy marking_of",
     "hhray.memory_exchange": "GROUP_BYTES LINKED_CHANNELS MIB ELEMENT_BYTES PAIR_BYTES PEER_CHANNEL_BYTES "
     "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes heads_sent "
     "int8_attention_bytes planned_exchange_bytes",
@@ -65,8 +68,10 @@ PUBLIC_NAMES = {
     "RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
+    "hhray.moderation_settings": "ModerationSettings OnHookError",
     "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
     "hhray.plan_verbs": "VERBS",
+    "hhray.plugin": "load_class make_plugin",
     "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
