@@ -22,8 +22,7 @@ from hhray.settings import Settings
 pytestmark = pytest.mark.proof
 FRAMES, ROUNDS = 25, 5
 MARKING = Marking(watermark="Happy Horse", label="AI-generated", producer="hhray")
-RELEASED = "happyhorse"
-H100 = Settings(engine={"device": "cuda", "preset": "release"} if False else {"device": "cuda"})
+H100 = Settings(engine={"device": "cuda"})
 
 
 class Tier:
