@@ -44,7 +44,7 @@ def boom(text):
 def test_prompt_and_dialogue_are_both_checked_and_either_may_be_refused():
     hook = moderation(lambda text: Verdict.REFUSED if text == "bad" else Verdict.PASSED)
     hook.check_request(request("good", "fine"))
-    with pytest.raises(DataInspectionFailed, match="^Input data may contain inappropriate content.$"):
+    with pytest.raises(DataInspectionFailed, match=r"^Input data may contain inappropriate content\.$"):
         hook.check_request(request("good", "bad"))
     with pytest.raises(DataInspectionFailed):
         hook.check_request(request("bad"))
@@ -104,8 +104,8 @@ def words(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "text",
-    ["a grape.", "GRAPE", "ｇｒａｐｅ", "gra\u200bpe", "grape's", "马grape马", "a BAD\n\tapple!", "卖毒药的人", "毒\u200b药",
-     "夜さくら見", "STRASSE 7", "ein मल।", "น้ำท่อแตก", "in c++ now", "(grape)"],
+    ["a grape.", "GRAPE", "\uff47\uff52\uff41\uff50\uff45", "gra\u200bpe", "grape's", "马grape马", "a BAD\n\tapple!",
+     "卖毒药的人", "毒\u200b药", "夜さくら見", "STRASSE 7", "ein मल।", "น้ำท่อแตก", "in c++ now", "(grape)"],
 )  # fmt: skip
 def test_a_word_of_the_list_is_found(words, text):
     assert words.check_text(text) is Verdict.REFUSED
@@ -113,8 +113,8 @@ def test_a_word_of_the_list_is_found(words, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["grapes", "grapefruit", "agrape", "grape_", "grape\u0301", "bad crab apple", "apple bad", "毒 药", "मला", "straßen",
-     "", "refused", "#"],
+    ["grapes", "grapefruit", "agrape", "grape_", "grape\u0301", "bad crab apple", "apple bad", "毒 药", "मला",
+     "straßen", "", "refused", "#"],
 )  # fmt: skip
 def test_parts_of_other_words_are_not(words, text):
     assert words.check_text(text) is Verdict.PASSED

@@ -15,14 +15,13 @@ from PIL import Image, ImageDraw
 import engine.clip_files as files_module
 from engine.clip import Clip
 from engine.clip_files import ClipFiles
-from engine.delivery import Delivery
 from engine.marking.aigc import read_metadata
 from engine.marking.clip_marks import marks_of
 from engine.marking.fonts import missing_characters, open_font
 from engine.marking.invisible import load_invisible
 from engine.marking.stamp import stamp
 from engine.pixels import PixelLayout
-from engine.video_encoder import X264, VideoEncoder
+from engine.video_encoder import VideoEncoder
 from hhray.errors import ConfigError
 from hhray.geometry import ClipGeometry, Ratio, Resolution, Size
 from hhray.marking import Marking

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from engine.picture import load_picture
 from engine.worker import ClipJob, RankWorker, WorkerConfig
 from hhray.errors import ConfigError, EngineFault, MediaError
 from hhray.geometry import Size
+from hhray.marking import Marking
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 
@@ -85,6 +88,29 @@ def test_a_picture_becomes_a_clip_that_starts_with_it(worker, tmp_path):
     worker.end("picture")
     with pytest.raises(EngineFault, match="no batch picture"):
         worker.latents("picture", 0)
+
+
+def test_marks_are_on_the_pictures_of_the_clip_that_asked_for_them_and_not_in_its_latents(worker):
+    marked = replace(make_job(), marking=Marking(watermark="Happy Horse", label="AI-generated", producer="Acme"))
+    worker.begin("marks", (make_job(), marked))
+    worker.steps("marks", 0, 8)
+    for plain, other in zip(worker.latents("marks", 0), worker.latents("marks", 1), strict=True):
+        assert torch.allclose(plain, other, atol=1e-5)
+    reports = []
+    for index in range(2):
+        worker.decode("marks", index)
+        reports.append(worker.mux("marks", index, f"marks-{index}.mp4"))
+    worker.end("marks")
+    assert [report.marks for report in reports] == [(), ("watermark", "label", "aigc")]
+    frames = []
+    for report in reports:
+        with av.open(report.path) as container:
+            frames.append(next(container.decode(video=0)).to_ndarray(format="gray").astype(int))
+            assert ("AIGC" in container.metadata) is ("aigc" in report.marks)
+    changed = np.abs(frames[1] - frames[0]) > 40
+    assert changed[290:, 200:].any()
+    assert changed[:40, :200].any()
+    assert not changed[60:280].any()
 
 
 def test_a_batch_refuses_steps_out_of_order_and_early_decodes(worker, batch):

@@ -39,10 +39,10 @@ PUBLIC_NAMES = {
     "STEP_HEADS Vector fit_decode fit_steps",
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
-    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DataInspectionFailed DiskFull EmptyField "
-    "EngineFault GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MarkingFailed "
-    "MediaError ModerationUnavailable NotFound PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
-    "Throttled UnsupportedOperation WaitTimeout",
+    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DataInspectionFailed DiskFull "
+    "EmptyField EngineFault GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost "
+    "MarkingFailed MediaError ModerationUnavailable NotFound PhaseTimeout RequestError RequestRefused "
+    "ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
