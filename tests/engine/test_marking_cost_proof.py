@@ -16,7 +16,7 @@ from engine.video_encoder import X264
 from hhray.geometry import ClipGeometry, Ratio, Resolution
 from hhray.marking import Marking
 from hhray.model_size import preset
-from hhray.served_model import ServedModel
+from hhray.served_model import DEFAULT_LADDER, ServedModel
 from hhray.settings import Settings
 
 pytestmark = pytest.mark.proof
@@ -55,7 +55,7 @@ class Tier:
 
 
 def test_marking_costs_less_than_a_hundredth_of_the_service_time(tmp_path, keep_proof):
-    cost = H100.cost_model(ServedModel(preset("15b")))
+    cost = H100.cost_model(ServedModel(preset("15b"), DEFAULT_LADDER))
     result = {}
     for tier in Resolution:
         one = Tier(tier)
