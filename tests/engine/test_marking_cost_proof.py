@@ -15,6 +15,7 @@ from engine.pixels import PixelLayout
 from engine.video_encoder import X264
 from hhray.geometry import ClipGeometry, Ratio, Resolution
 from hhray.marking import Marking
+from hhray.memory_parts import Stage
 from hhray.model_size import preset
 from hhray.served_model import DEFAULT_LADDER, ServedModel
 from hhray.settings import Settings
@@ -22,6 +23,7 @@ from hhray.settings import Settings
 pytestmark = pytest.mark.proof
 FRAMES, ROUNDS = 25, 5
 MARKING = Marking(watermark="Happy Horse", label="AI-generated", producer="hhray")
+LADDER = {tier: Stage(name) for tier, name in DEFAULT_LADDER.items()}
 H100 = Settings(engine={"device": "cuda"})
 
 
@@ -55,7 +57,7 @@ class Tier:
 
 
 def test_marking_costs_less_than_a_hundredth_of_the_service_time(tmp_path, keep_proof):
-    cost = H100.cost_model(ServedModel(preset("15b"), DEFAULT_LADDER))
+    cost = H100.cost_model(ServedModel(preset("15b"), ladder=LADDER))
     result = {}
     for tier in Resolution:
         one = Tier(tier)
