@@ -14,6 +14,7 @@ from deployment.ingress import ApiIngress
 from deployment.keys import check_binding
 from deployment.model_on_offer import model_on_offer
 from deployment.router import Router, check_store_fits
+from deployment.start_checks import check_hooks
 from deployment.stopping import grace_seconds
 from hhray.settings import Settings, load_settings
 
@@ -34,10 +35,11 @@ def bind(settings: Settings) -> Application:
     """The application for these settings.
 
     Raises:
-        ConfigError: the server would be open to the network without keys, the store does not fit the cluster, or
-            what is to be served is not there.
+        ConfigError: the server would be open to the network without keys, the store does not fit the cluster, marks
+            cannot be made, or what is to be served is not there.
     """
     check_binding(settings)
+    check_hooks(settings)
     if ray.is_initialized():
         check_store_fits(settings, sum(1 for node in ray.nodes() if node["Alive"]))
     served = model_on_offer(settings)  # an unknown preset or an unfit checkpoint is refused before anything starts

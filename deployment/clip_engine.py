@@ -19,6 +19,7 @@ from deployment.batch_table import BatchTable
 from deployment.boundaries import Boundaries, Ticket
 from deployment.claiming import Claimer, batch_of
 from deployment.clip_run import ClipRun
+from deployment.finishing import Finishing
 from deployment.fitness import EngineFitness
 from deployment.gang import Gang
 from deployment.janitor import sweep_scratch
@@ -47,6 +48,7 @@ class ClipEngine:
         self._rewriter = load_rewriter(settings.engine.prompt_rewriter)
         self._store = open_store(settings)
         self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+        self._finishing = Finishing(settings, self._store)
         self._engine_id = f"engine-{uuid.uuid4()}"
         self._fitness = EngineFitness(settings, self._engine_id)
         await asyncio.to_thread(sweep_scratch, settings.scratch_dir, settings.store.orphan_grace_seconds)
@@ -163,6 +165,7 @@ class ClipEngine:
             settings=self._settings,
             cost=self._cost,
             rewriter=self._rewriter,
+            finishing=self._finishing,
             observe=self._measured.append,
         )
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from deployment.artifacts import ArtifactStore
+from deployment.finishing import Finishing
 from deployment.lease_keeper import Held, LeaseKeeper
 from deployment.pace import Pace
 from deployment.publication import Publication
@@ -53,6 +54,7 @@ class ClipRun:
         settings: Settings,
         cost: CostModel,
         rewriter: Rewriter | None = None,
+        finishing: Finishing | None = None,
         observe: Callable[[Measurement], None] = lambda measurement: None,  # noqa: ARG005 - nobody learns from it
     ) -> None:
         self._observe, self._bucket = observe, str(claims[0].task.request.shape_key)
@@ -61,6 +63,7 @@ class ClipRun:
         self._store, self._artifacts = store, artifacts
         self._keeper, self._settings, self._cost, self._rewriter = keeper, settings, cost, rewriter
         self._publication = Publication(store, artifacts, settings.engine)
+        self._finishing = finishing or Finishing(settings, store)
         self._held = [keeper.hold(claim) for claim in claims]
         self._geometry = claims[0].task.request.geometry
         self._pace = Pace(cost, self._geometry, len(claims), settings.engine.command_seconds)
@@ -70,7 +73,7 @@ class ClipRun:
         self._decode_seconds = cost.decode_seconds(self._geometry, len(claims))
         self._file_limit = self._limit(self._decode_seconds)
         self._state_file = settings.scratch_dir / f"{self._batch_id}.paused"
-        self._written: list[tuple[Held, Path, str]] = []
+        self._written: list[tuple[Held, Path, str, dict[str, str]]] = []
         self._stages: dict[str, float] = {}
         self._stage: Stage | None = None
         self._entered = time.monotonic()
@@ -227,13 +230,15 @@ class ClipRun:
             name = f"{held.claim.task.task_id}.{held.claim.fence}.mp4"
             report = await self._gang.mux(self._batch_id, index, name, self._file_limit)
             logger.info("task %s encoded by %s", held.claim.task.task_id, report.encoder)
-            self._written.append((held, Path(report.path), report.notice))
+            facts = await self._finishing.finish(held.claim, report, self._stages_now)
+            if facts is not None:
+                self._written.append((held, Path(report.path), report.notice, facts))
 
     async def _publish_all(self) -> None:
         self._enter(Stage.PUBLISH)
-        for held, path, notice in self._written:
+        for held, path, notice, facts in self._written:
             claim = held.claim
-            if await self._publication.publish(claim, path, notice, self._stages_now):
+            if await self._publication.publish(claim, path, notice, self._stages_now, facts):
                 seconds = _seconds(self._stages_now())
                 logger.info("task %s attempt %d published: %s", claim.task.task_id, claim.fence, seconds)
             else:
@@ -339,6 +344,7 @@ class ClipRun:
             keep_sound=request.audio_setting is AudioSetting.ORIGIN,
             seconds=request.output_seconds,
             deterministic=request.deterministic,
+            marking=request.marking,
         )
 
 

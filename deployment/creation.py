@@ -1,7 +1,7 @@
 """From a validated call to a task: the one way both dialects take, whatever their requests look like.
 
-Order: what is on offer, who may have how much, what came along into the artifact store, then one row. Nothing that can
-fail comes after the row.
+Order: what is on offer, who may have how much, moderation of the text, what came along into the artifact store, one
+row. Nothing that can fail comes after the row.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from deployment.departure import Departure
 from deployment.keys import Caller
 from deployment.services import Services
 from hhray.errors import InvalidParameter, RequestError, StoreUnavailable, Throttled
+from hhray.marking_settings import marking_of
 from hhray.request import ClipRequest
 from hhray.tasks import NewTask, Task
 from hhray.tenancy import tenant_settings
@@ -32,7 +33,7 @@ def create_task(
 
     Raises:
         RequestError: with the wire code, and a sentence that says what was expected.
-        StoreUnavailable, ArtifactsUnavailable: ours; nothing was left behind.
+        StoreUnavailable, ArtifactsUnavailable, ModerationUnavailable: ours; nothing was left behind.
     """
     call = identified(services.store, caller.tenant, call)
     older = _older_task(services, caller, call)
@@ -40,6 +41,7 @@ def create_task(
         return older
     check_offer(services, call.request)
     check_backlog(services)
+    services.moderation.check_request(call.request)
     if call.request.media:
         services.artifacts.check_room()
     if departure is not None and call.idempotency_key is None:
@@ -128,9 +130,10 @@ def _insert(services: Services, caller: Caller, call: CreateCall, request_id: st
 
 def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: str, task_id: str) -> NewTask:
     granted, clip = tenant_settings(services.settings.tenants, caller.tenant), call.request
+    marking = marking_of(services.settings.marking, granted.marking, clip.watermark)
     return NewTask(
         tenant=caller.tenant,
-        request=clip,
+        request=clip.model_copy(update={"marking": marking}),
         request_id=request_id,
         gpu_seconds=services.cost.gpu_seconds(clip.geometry),
         ready=not clip.media,

@@ -12,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from deployment.artifacts import DirectoryArtifacts
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
+from deployment.moderation import open_moderation
 from deployment.store import open_store
 from deployment.web import Services, create_app
 from hhray.served_model import ServedModel
@@ -32,7 +33,8 @@ class ApiIngress:
         store = open_store(settings)
         artifacts = DirectoryArtifacts(settings.artifact_dir, secret, settings.store.min_free_bytes)
         cost = settings.cost_model(served)
-        intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick)
+        moderation = open_moderation(settings.moderation)
+        intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick, moderation)
         self._stop = threading.Event()
         threading.Thread(target=intake.serve, args=(self._stop,), name="media-intake", daemon=True).start()
         keys = KeyRing(settings.keys_file, secret)
@@ -45,6 +47,7 @@ class ApiIngress:
             cost=cost,
             kick=self._kick,
             intake=intake,
+            moderation=moderation,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 
 from deployment.artifacts import ArtifactStore, input_key
 from deployment.media_checks import check_picture, check_video, with_picture, with_video
+from deployment.moderation import Moderation
 from deployment.safe_fetch import FetchLimits, fetch
 from deployment.store.base import TaskStore
 from engine.picture import probe_picture
 from engine.source_video import VideoFacts, probe_video
 from hhray.cost import CostModel
-from hhray.errors import ArtifactsUnavailable, HhrayError, RequestError, StoreUnavailable
+from hhray.errors import ArtifactsUnavailable, HhrayError, ModerationUnavailable, RequestError, StoreUnavailable
 from hhray.geometry import Size
 from hhray.request import ClipRequest, Media, MediaType, Mode
 from hhray.settings import Settings
@@ -44,9 +45,11 @@ class MediaIntake:
         cost: CostModel,
         owner: str,
         kick: Callable[[str], None],
+        moderation: Moderation | None = None,
     ) -> None:
         self._settings, self._store, self._artifacts = settings.media, store, artifacts
         self._cost, self._owner, self._kick = cost, owner, kick
+        self._moderation = moderation or Moderation(None, settings.moderation)
         self._work = threading.Semaphore(0)
         # One at a time: a picture of the largest size allowed takes some 200 MB while it is decoded.
         self._decoding = threading.Lock()
@@ -74,7 +77,8 @@ class MediaIntake:
         """Claim and finish one task's media; False when none waits.
 
         Raises:
-            StoreUnavailable, ArtifactsUnavailable, OSError: ours; the claim runs out and the task is tried again.
+            StoreUnavailable, ArtifactsUnavailable, ModerationUnavailable, OSError: ours; the claim runs out and the
+                task is tried again.
         """
         settings = self._settings
         lease_seconds = settings.task_timeout_seconds + settings.probe_seconds + LEASE_MARGIN_SECONDS
@@ -85,7 +89,7 @@ class MediaIntake:
             request = self._complete(task)
         except RequestError as error:
             self._fail(task, error.code, error.message)
-        except (StoreUnavailable, ArtifactsUnavailable, OSError):
+        except (StoreUnavailable, ArtifactsUnavailable, ModerationUnavailable, OSError):
             raise
         except Exception as error:  # a file that trips our code would come back for ever
             logger.exception("task %s: media could not be handled", task.task_id)
@@ -127,6 +131,7 @@ class MediaIntake:
                     facts = self._look_at_video(key)
                 else:
                     request = with_picture(request, self._look_at_picture(key, request.mode))
+            self._moderation.check_media(self._artifacts.local_path(key), item.type)
         if facts is not None:
             request = with_video(request, facts)
         return request.model_copy(update={"media": tuple(media)})

@@ -27,6 +27,7 @@ import psutil
 
 from deployment.keys import check_binding
 from deployment.model_on_offer import model_on_offer
+from deployment.start_checks import check_hooks
 from deployment.store import open_store, ready_store
 from hhray.errors import ConfigError, EngineFault
 from hhray.settings import Settings
@@ -64,6 +65,7 @@ class LocalServer:
 
     def __enter__(self) -> LocalServer:
         check_binding(self.settings)
+        check_hooks(self.settings)
         model_on_offer(self.settings)
         _make_private(self.settings.home)
         self._take_lock()

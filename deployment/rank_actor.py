@@ -110,6 +110,8 @@ def create_rank(settings: Settings, served: ServedModel, rank: int) -> Any:  # n
         max_pixels=settings.media.max_pixels,
         precision=config.precision,
         attention_precision=config.attention_precision,
+        marking_font=settings.marking.font,
+        invisible=settings.marking.invisible,
     )
     return RankActor.options(  # type: ignore[attr-defined]
         num_cpus=config.cpus_per_rank,

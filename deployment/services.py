@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
 from deployment.artifacts import ArtifactStore
 from deployment.intake import MediaIntake
 from deployment.keys import Caller, KeyRing, is_loopback
+from deployment.moderation import Moderation
 from deployment.store.base import TaskStore
 from hhray.cost import CostModel
 from hhray.errors import AccessDenied
+from hhray.moderation_settings import ModerationSettings
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
@@ -33,6 +35,7 @@ class Services:
     cost: CostModel
     kick: Callable[[str], None]
     intake: MediaIntake
+    moderation: Moderation = field(default_factory=lambda: Moderation(None, ModerationSettings()))
 
     def caller(self, request: Request) -> Caller:
         """Who sent the request.

@@ -21,6 +21,8 @@ from engine.clip_move import move_batch
 from engine.clip_state import ClipState
 from engine.exchange import GroupLink, Link
 from engine.hosted_batch import HostedBatch
+from engine.marking.clip_marks import marks_of
+from engine.marking.invisible import load_invisible
 from engine.messages import ClipJob, MoveReport, MuxReport, StepReport, WorkerConfig
 from engine.paused_state import read_state, write_state
 from engine.pipeline import Pipeline
@@ -41,6 +43,7 @@ class BatchHost:
         self._config, self._device = config, device
         self._rendezvous, self._pipeline = rendezvous, pipeline
         self._files = ClipFiles(Path(config.scratch_dir), encoder_for(config.device))
+        self._invisible = load_invisible(config.invisible)
         self._work: dict[str, HostedBatch] = {}
         self._paused: dict[str, ClipState] = {}
 
@@ -149,8 +152,11 @@ class BatchHost:
         """
         work = self._mine(batch_id)
         decoding = self._pipeline.decoding(work.batch, index, self._rendezvous.groups.link(work.block))
+        job, font = work.batch.prepared[index].job, self._config.marking_font
+        # On all ranks, so that none waits for one that found it cannot be done.
+        marks = marks_of(job.marking, job.task_id, decoding.delivery, font, self._invisible)
         if decoding.frames is not None:
-            self._files.begin(batch_id, index, decoding)
+            self._files.begin(batch_id, index, decoding, marks)
         decoding.run()
         self._synchronise()
 

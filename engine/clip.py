@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.delivery import Delivery
+from engine.marking.clip_marks import UNMARKED_CLIP, ClipMarks
 from engine.mux import write_mp4
 from engine.pixels import PixelLayout, enlarged
 from engine.video_encoder import X264
@@ -74,12 +75,13 @@ class Clip:
         """The delivered sound, float32 stereo [2, sample_rate * seconds] in [-1, 1]: cut, or silent after its end."""
         return self.delivery.audio(self.sound, self.sound_rate)
 
-    def save(self, path: str | Path) -> SaveReport:
+    def save(self, path: str | Path, marks: ClipMarks = UNMARKED_CLIP) -> SaveReport:
         """Write an MP4 (H.264, AAC) as long as `seconds`; frames are enlarged one at a time. A file of that name is
-        replaced."""
+        replaced. Its marks are those of engine.marking.clip_marks.marks_of; by default there are none."""
         path, delivery = Path(path), self.delivery
         _, height, width, _ = self.decoded.shape
         layout = PixelLayout.of_clip(Size(width, height), self.size)
         frames = (layout.laid_out(self.decoded[index : index + 1])[0] for index in delivery.chosen)
-        write_mp4(path, layout.pictures(frames), lambda: self.audio, delivery, X264)
+        pictures = marks.drawn_on(layout.pictures(frames, own=marks.draws))
+        write_mp4(path, pictures, lambda: self.audio, delivery, X264, marks.tags)
         return SaveReport(path.stat().st_size, len(delivery.chosen), delivery.num_samples)

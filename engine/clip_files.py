@@ -20,6 +20,7 @@ from av.error import FFmpegError
 
 from engine.decoding import ClipDecoding
 from engine.frame_buffer import FrameBuffer
+from engine.marking.clip_marks import UNMARKED_CLIP, ClipMarks
 from engine.messages import MuxReport
 from engine.mux import write_mp4
 from engine.video_encoder import X264, VideoEncoder
@@ -35,6 +36,7 @@ class _Writing:
     """A file under way; `encoder` will be the one that wrote it."""
 
     decoding: ClipDecoding
+    marks: ClipMarks
     path: Path
     encoder: Future[VideoEncoder]
 
@@ -52,8 +54,9 @@ class ClipFiles:
         self._lock = threading.Lock()
         self._writing: dict[tuple[str, int], _Writing] = {}
 
-    def begin(self, batch_id: str, index: int, decoding: ClipDecoding) -> None:
-        """Write a clip as the first rank of its block decodes it; waits until those of other batches are written."""
+    def begin(self, batch_id: str, index: int, decoding: ClipDecoding, marks: ClipMarks = UNMARKED_CLIP) -> None:
+        """Write a clip, with these marks, as the first rank of its block decodes it; waits until those of other batches
+        are written."""
         if decoding.frames is None:
             raise EngineFault("only the first rank of a block writes clips; this is a fault of the caller")
         self._discard([(batch_id, index)])
@@ -62,9 +65,9 @@ class ClipFiles:
         wait(others)
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{uuid.uuid4().hex}.part"
-        encoder = self._pool.submit(self._write, decoding, decoding.frames, path)
+        encoder = self._pool.submit(self._write, decoding, decoding.frames, marks, path)
         with self._lock:
-            self._writing[batch_id, index] = _Writing(decoding, path, encoder)
+            self._writing[batch_id, index] = _Writing(decoding, marks, path, encoder)
 
     def finish(self, batch_id: str, index: int, name: str) -> MuxReport:
         """Wait for a clip's file, and call it `name`.
@@ -94,7 +97,8 @@ class ClipFiles:
         path, what, notice = one.path.replace(self._folder / name), one.decoding.delivery, one.decoding.notice
         frames, samples, size = len(what.chosen), what.num_samples, what.size
         num_bytes = path.stat().st_size
-        return MuxReport(str(path), num_bytes, frames, samples, size.width, size.height, notice, encoder.name)
+        marks = one.marks.names
+        return MuxReport(str(path), num_bytes, frames, samples, size.width, size.height, notice, encoder.name, marks)
 
     def forget(self, batch_id: str) -> None:
         """Stop writing the batch's clips that were not finished, and remove what there is of them."""
@@ -118,23 +122,25 @@ class ClipFiles:
         for one in given_up:
             one.path.unlink(missing_ok=True)
 
-    def _write(self, decoding: ClipDecoding, frames: FrameBuffer, path: Path) -> VideoEncoder:
+    def _write(self, decoding: ClipDecoding, frames: FrameBuffer, marks: ClipMarks, path: Path) -> VideoEncoder:
         """On the thread: one clip's file, or none."""
         try:
-            self._encode(decoding, frames, path)
+            self._encode(decoding, frames, marks, path)
         except FFmpegError as error:
             path.unlink(missing_ok=True)
             if self._encoder is X264:
                 raise
             logger.warning("%s failed, x264 takes over: %s", self._encoder.name, error)
             self._encoder = X264
-            self._encode(decoding, frames, path)
+            self._encode(decoding, frames, marks, path)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return self._encoder
 
-    def _encode(self, decoding: ClipDecoding, frames: FrameBuffer, path: Path) -> None:
+    def _encode(self, decoding: ClipDecoding, frames: FrameBuffer, marks: ClipMarks, path: Path) -> None:
         what = decoding.delivery
-        pictures = decoding.layout.pictures(frames.frame(index) for index in what.chosen)
-        write_mp4(path, pictures, lambda: what.audio(*decoding.sound.result()), what, self._encoder)
+        chosen = (frames.frame(index) for index in what.chosen)
+        # Own ones: another encoder may have to begin anew with frames that bear no mark yet.
+        pictures = marks.drawn_on(decoding.layout.pictures(chosen, own=marks.draws))
+        write_mp4(path, pictures, lambda: what.audio(*decoding.sound.result()), what, self._encoder, marks.tags)

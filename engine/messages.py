@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hhray.geometry import FRAMES_PER_SECOND, MAX_DURATION, ClipGeometry, Ratio, Resolution
+from hhray.marking import UNMARKED, Marking
 from hhray.parallel_layout import ParallelLayout
 from hhray.request import Mode
 from hhray.served_model import ServedModel
@@ -40,6 +41,8 @@ class WorkerConfig:
     compiled: bool = False
     kernel_dir: str = ""
     warm_up: tuple[ClipGeometry, ...] = ()
+    marking_font: str = ""
+    invisible: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class ClipJob:
     client's order; `video_path` is the source of an edit, `sound_path` sound that drives the clip, empty where there is
     none. `keep_sound` holds the source video's sound and delivers its own track. `seconds` is the length delivered,
     at most `duration`; 0 means all of it. A `deterministic` clip gives the same latents, bit by bit, each time on the
-    same machine: it runs alone, and stays on all ranks and in the layout it began in.
+    same machine: it runs alone, and stays on all ranks and in the layout it began in. `marking` is put on its file.
     """
 
     task_id: str
@@ -66,6 +69,7 @@ class ClipJob:
     keep_sound: bool = False
     seconds: float = 0.0
     deterministic: bool = False
+    marking: Marking = UNMARKED
 
     @property
     def geometry(self) -> ClipGeometry:
@@ -120,7 +124,7 @@ class MoveReport:
 @dataclass(frozen=True, slots=True)
 class MuxReport:
     """A written clip. `notice` tells the client what is particular about it; empty when nothing is. `encoder` is
-    FFmpeg's name of what encoded its video."""
+    FFmpeg's name of what encoded its video; `marks` are those put on it, as `Marking.written` names them."""
 
     path: str
     num_bytes: int
@@ -130,3 +134,4 @@ class MuxReport:
     height: int
     notice: str
     encoder: str = "libx264"
+    marks: tuple[str, ...] = ()

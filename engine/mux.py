@@ -5,9 +5,10 @@ Frames are taken, and can be made, one by one; the sound is asked for after them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import av
@@ -43,6 +44,7 @@ def write_mp4(
     sound: Callable[[], Tensor],
     delivery: Delivery,
     encoder: VideoEncoder,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a file with exactly these frames and samples.
 
@@ -52,11 +54,14 @@ def write_mp4(
         sound: gives float32 stereo [2, delivery.num_samples]; called once, after the last picture.
         delivery: rates and size.
         encoder: of the video.
+        tags: of the file's metadata, beside what FFmpeg says of itself.
 
     Raises:
         av.error.FFmpegError: an encoder fails, or the file cannot be written.
     """
-    with av.open(str(path), "w", format="mp4", options=CONTAINER) as container:
+    options = CONTAINER | ({"movflags": f"{CONTAINER['movflags']}+use_metadata_tags"} if tags else {})
+    with av.open(str(path), "w", format="mp4", options=options) as container:
+        container.metadata.update(tags)
         video = _video_stream(container, delivery, encoder)
         rate = delivery.sample_rate
         audio = container.add_stream("aac", rate=rate, layout="stereo", bit_rate=AUDIO_BITS_PER_SECOND)

@@ -59,8 +59,13 @@ class PixelLayout:
             result.copy_(yuv420(frame))
         return planes
 
-    def pictures(self, frames: Iterable[Tensor]) -> Iterator[VideoFrame]:
-        """Frames [*frame_shape] on the CPU, contiguous -> frames as the encoder takes them, of the delivered size."""
+    def pictures(self, frames: Iterable[Tensor], *, own: bool = False) -> Iterator[VideoFrame]:
+        """Frames [*frame_shape] on the CPU, contiguous -> frames as the encoder takes them, of the delivered size.
+
+        With `own` they may be changed: none of them lies in the memory of `frames`.
+        """
+        if self.planar and own:
+            return (VideoFrame.from_ndarray(frame.numpy(), format="yuv420p") for frame in frames)
         if self.planar:
             return (VideoFrame.from_numpy_buffer(frame.numpy(), format="yuv420p") for frame in frames)
         return (_as_planes(resized(frame.numpy(), self.delivered)) for frame in frames)

@@ -7,6 +7,7 @@ HhrayError
 │   ├── IllegalInput        400  the body is not a JSON object
 │   ├── InvalidURL          400  an address that cannot or must not be fetched
 │   ├── MediaError          400  a media file cannot be fetched, is too large or is no image
+│   ├── DataInspectionFailed 400 moderation refused a prompt, an input or the finished clip
 │   ├── UnsupportedOperation 400 the operation does not fit the task's state
 │   ├── InvalidApiKey       401  no key, or a wrong one
 │   ├── AccessDenied        403  a good key that may not do this
@@ -17,6 +18,8 @@ HhrayError
 │   ├── StoreUnavailable    503  the task store does not answer; retry
 │   ├── ArtifactsUnavailable 503 the store of files takes or gives no file; retry
 │   │   └── DiskFull        503  a disk has no room left
+│   ├── ModerationUnavailable 503 the moderation hook fails or takes too long; retry
+│   ├── MarkingFailed       500  a clip lacks a mark that it must have; it is not published
 │   ├── LeaseLost           the task belongs to another owner now; drop the work
 │   └── EngineFault         500  a gang failed; the task goes to another attempt
 │       ├── GangDied        a rank process is gone
@@ -97,6 +100,15 @@ class MediaError(RequestError):
         self.code = f"BadRequest.{reason}" if reason != "InputDownloadFailed" else reason
 
 
+class DataInspectionFailed(RequestError):
+    """Moderation refused it; `what` is "Input" or "Output"."""
+
+    code = "DataInspectionFailed"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} data may contain inappropriate content.")
+
+
 class UnsupportedOperation(RequestError):
     """The operation does not fit the task's state."""
 
@@ -165,6 +177,18 @@ class ArtifactsUnavailable(ServiceError):
 
 class DiskFull(ArtifactsUnavailable):
     """A disk - of the store of files, or the scratch disk of an engine - has no room left."""
+
+
+class ModerationUnavailable(ServiceError):
+    """The moderation hook fails or takes too long, and what is not checked is not let through."""
+
+    code = "ModelUnavailable"
+    status = 503
+    retryable = True
+
+
+class MarkingFailed(ServiceError):
+    """A written clip lacks a mark that it must have, or could not be signed; it is never published."""
 
 
 class LeaseLost(ServiceError):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from hhray.geometry import MAX_DURATION, MIN_DURATION, ClipGeometry, Ratio, Resolution
+from hhray.marking import UNMARKED, Marking
 
 MAX_SEED = 2**31 - 1
 # What a server of ours reads of the pictures inside one request (data URIs), all together. More is sent by URL.
@@ -72,7 +73,8 @@ class ClipRequest(BaseModel):
     then the whole seconds of the clip that holds it, at most 15. `prompt` is what the client wrote; what the model
     reads is made of it by hhray.prompting. A `deterministic` clip runs alone, on the ranks and in the layout it began
     in: the same request gives the same latents, bit by bit, on the same machines. `workspace` is the client's name for
-    what the task belongs to: it is written down and decides nothing.
+    what the task belongs to: it is written down and decides nothing. `watermark` is what the client asked; `marking` is
+    what was decided of it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,6 +95,7 @@ class ClipRequest(BaseModel):
     deterministic: bool = False
     source_seconds: float = 0.0
     workspace: str = ""
+    marking: Marking = UNMARKED
 
     @property
     def output_seconds(self) -> float:

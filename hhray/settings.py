@@ -18,6 +18,8 @@ from hhray.cost import CostModel
 from hhray.cost_defaults import DEVICE_COSTS
 from hhray.engine_settings import EngineSettings
 from hhray.errors import ConfigError
+from hhray.marking_settings import MarkingPolicy, MarkingSettings, check_policy
+from hhray.moderation_settings import ModerationSettings
 from hhray.served_model import ServedModel
 from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSettings, HubSettings, RouterSettings
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
@@ -49,6 +51,8 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     media: MediaSettings = MediaSettings()
     uploads: UploadSettings = UploadSettings()
+    marking: MarkingSettings = MarkingSettings()
+    moderation: ModerationSettings = ModerationSettings()
     keys: KeySettings = KeySettings()
     router: RouterSettings = RouterSettings()
     tenants: dict[str, TenantSettings] = Field(
@@ -61,6 +65,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
         check_reserved(self.tenants)
+        return self
+
+    @model_validator(mode="after")
+    def _marks_can_be_made(self) -> Self:
+        check_policy(self.marking, MarkingPolicy(), "marking")
+        for name, tenant in self.tenants.items():
+            check_policy(self.marking, tenant.marking, f"tenants.{name}.marking")
         return self
 
     @model_validator(mode="after")

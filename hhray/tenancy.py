@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hhray.marking_settings import MarkingPolicy
 from hhray.tasks import Priority
 
 
@@ -21,6 +22,7 @@ class TenantSettings(BaseModel):
     reserved: float = Field(
         default=0.0, ge=0, le=1, description="Share of all GPUs the tenant owns: inside it its tasks wait for nobody."
     )
+    marking: MarkingPolicy = Field(default=MarkingPolicy(), description="Marks of its clips, where not the server's.")
 
 
 ANYBODY = TenantSettings()

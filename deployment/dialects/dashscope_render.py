@@ -1,7 +1,7 @@
 """DashScope dialect, outwards: the JSON objects of every answer, from task rows. Pure functions.
 
 Beyond the hosted API's fields (additive, clients ignore them): `output.progress`, `queue_position`, `attempt`,
-`notice` and `stages`, and `tasks` beside `data` in a list, because one official client reads that key.
+`notice`, `marking` and `stages`, and `tasks` beside `data` in a list, because one official client reads that key.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def _common_output(task: Task) -> Json:
         "attempt": task.attempt or None,
         "stages": task.stages if task.state.is_terminal and task.stages else None,
         "notice": task.notice or None,
+        "marking": task.facts.get("marking"),
     }
     output: Json = {"task_id": task.task_id, "task_status": task.state.value}
     return output | {key: value for key, value in known.items() if value is not None}

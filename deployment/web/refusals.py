@@ -11,12 +11,21 @@ from starlette.exceptions import HTTPException
 
 from deployment.dialects.dashscope import render_error
 from deployment.services import request_id_of
-from hhray.errors import ArtifactsUnavailable, HhrayError, NotFound, RequestError, StoreUnavailable, Throttled
+from hhray.errors import (
+    ArtifactsUnavailable,
+    HhrayError,
+    ModerationUnavailable,
+    NotFound,
+    RequestError,
+    StoreUnavailable,
+    Throttled,
+)
 
 logger = logging.getLogger("ray.serve")
 
 STORE_RETRY_SECONDS = 2.0
 DISK_RETRY_SECONDS = 30.0
+MODERATION_RETRY_SECONDS = 5.0
 _ROUTING_CODES = {404: NotFound.code, 405: "MethodNotAllowed"}
 
 
@@ -25,6 +34,7 @@ def add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(ArtifactsUnavailable, _no_files)
+    app.add_exception_handler(ModerationUnavailable, _not_moderated)
     app.add_exception_handler(HTTPException, _no_route)
 
 
@@ -48,6 +58,13 @@ def _no_files(request: Request, error: Exception) -> JSONResponse:
     message = "The server cannot store files now; please try again in a minute. Requests without media are taken."
     headers = {"retry-after": str(math.ceil(DISK_RETRY_SECONDS))}
     return _answer(request, ArtifactsUnavailable.status, ArtifactsUnavailable.code, message, headers)
+
+
+def _not_moderated(request: Request, error: Exception) -> JSONResponse:
+    logger.error("request %s: %s", request_id_of(request), error)
+    message = "The request could not be inspected; please try again in a few seconds."
+    headers = {"retry-after": str(math.ceil(MODERATION_RETRY_SECONDS))}
+    return _answer(request, ModerationUnavailable.status, ModerationUnavailable.code, message, headers)
 
 
 def _no_route(request: Request, error: Exception) -> JSONResponse:

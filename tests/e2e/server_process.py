@@ -44,6 +44,7 @@ class ServerProcess:
             "router": {"heartbeat_seconds": 0.25, "poll_seconds": 0.2, "reconcile_seconds": 1.0},
             "health_check_seconds": 1.0,
             "media": media or {},
+            "marking": {"watermark": "never"},  # these tests look at pictures
             "drain_seconds": 30.0,
         }
         self.config.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML

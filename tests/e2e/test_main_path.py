@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -49,7 +50,9 @@ def test_the_official_client_makes_a_clip(server: ServerProcess, tmp_path: Path)
     assert answer.usage["SR"] == 720
     assert answer.usage["duration"] == 3
     with server.client() as client:
-        assert "enlarged" in client.get(answer.output.task_id).notice
+        view = client.get(answer.output.task_id)
+    assert "enlarged" in view.notice
+    assert view.raw["output"]["marking"] == "aigc"
     clip = tmp_path / "clip.mp4"
     response = httpx.get(answer.output.video_url)
     assert response.status_code == 200
@@ -63,6 +66,7 @@ def test_the_official_client_makes_a_clip(server: ServerProcess, tmp_path: Path)
     assert 0 <= sound.shape[1] - 3 * 48000 < 1024, "decoders return whole AAC frames"
     with av.open(str(clip)) as container:
         assert container.streams.audio[0].duration == 3 * 48000
+        assert json.loads(container.metadata["AIGC"])["ProduceID"] == answer.output.task_id
     assert np.sqrt(np.mean(sound**2)) > 1e-3, "the sound is silent"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from engine.picture import load_picture
 from engine.worker import ClipJob, RankWorker, WorkerConfig
 from hhray.errors import ConfigError, EngineFault, MediaError
 from hhray.geometry import Size
+from hhray.marking import Marking
 from hhray.model_size import preset
 from hhray.served_model import ServedModel
 
@@ -57,7 +61,8 @@ def picture_file(path):
 
 def test_a_picture_becomes_a_clip_that_starts_with_it(worker, tmp_path):
     path = picture_file(tmp_path / "first.png")
-    worker.begin("picture", (make_job("480P", image_path=str(path)),))
+    job = replace(make_job("480P", image_path=str(path)), marking=Marking(producer="Acme"))  # nothing is drawn
+    worker.begin("picture", (job,))
     reports = [worker.steps("picture", first, count) for first, count in ((0, 1), (1, 5), (6, 2))]
     assert [(report.first, report.count) for report in reports] == [(0, 1), (1, 5), (6, 2)]
     assert all(report.seconds > 0 and report.bytes_exchanged == 0 for report in reports)
@@ -76,7 +81,9 @@ def test_a_picture_becomes_a_clip_that_starts_with_it(worker, tmp_path):
         "Denoised at 320x320 and enlarged to 624x624 after decode: the pico model has no super-resolution stage "
         "for 480P."
     )
+    assert report.marks == ("aigc",)
     with av.open(report.path) as container:
+        assert json.loads(container.metadata["AIGC"])["ContentProducer"] == "Acme"
         first = next(container.decode(video=0)).to_ndarray(format="rgb24", width=320, height=320)
     seen = np.abs(first / 127.5 - 1 - wanted.transpose(1, 2, 0))
     assert seen.mean() < 0.08

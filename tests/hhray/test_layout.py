@@ -39,17 +39,22 @@ PUBLIC_NAMES = {
     "STEP_HEADS Vector fit_decode fit_steps",
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
-    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
-    "GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost "
-    "MediaError NotFound PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable "
-    "TaskFailed Throttled UnsupportedOperation WaitTimeout",
+    "hhray.engine_settings": "CostSettings EngineSettings LayoutSettings WarmUpShape",
+    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DataInspectionFailed DiskFull "
+    "EmptyField EngineFault GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey InvalidParameter "
+    "InvalidURL LeaseLost MarkingFailed MediaError ModerationUnavailable NotFound PhaseTimeout RequestError "
+    "RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation "
+    "WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
     "hhray.local_rule": "LOCAL_WINDOW LocalRule local_rule",
-    "hhray.memory_exchange": "GROUP_BYTES LINKED_CHANNELS MIB ELEMENT_BYTES PAIR_BYTES PEER_CHANNEL_BYTES "
-    "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes heads_sent "
-    "int8_attention_bytes planned_exchange_bytes",
+    "hhray.marking": "MAX_TEXT MIN_LABEL_SECONDS Marking UNMARKED",
+    "hhray.marking_settings": "CHINESE_LABEL ENGLISH_LABEL MarkingPolicy MarkingSettings Region TEXT_PATTERN "
+    "WatermarkRule check_policy marking_of",
+    "hhray.memory_exchange": "ELEMENT_BYTES GROUP_BYTES LINKED_CHANNELS MIB PAIR_BYTES PEER_CHANNEL_BYTES "
+    "UNLINKED_CHANNELS communicator_bytes eligible_layouts exchange_bytes heads_sent int8_attention_bytes "
+    "planned_exchange_bytes",
     "hhray.memory_parts": "Component Demand GPUS Gpu MemoryPlan Place STAGE_OF_TIER Stage TRANSFORMER_STAGES",
     "hhray.memory_plan": "KEPT_LATENTS MAX_TEXT_TOKENS MIN_GPU_GB RANK_COUNTS RESERVE_BYTES SMALL_MODEL_BYTES "
     "check_room is_small plan_memory shared_activation_bytes",
@@ -58,26 +63,25 @@ PUBLIC_NAMES = {
     "ENCODER_EMBEDDING_BYTES ENCODER_LAYERS Format GB PIECE_TOKENS SCALED_ALIGNMENT VAE_BYTES WEIGHT_BYTES "
     "activation_bytes eight_bit_workspace largest_linear layer_bytes layer_linears outer_bytes padding_bytes "
     "transformer_bytes",
-    "hhray.metrics": "ALL BATCH_SIZE BUCKETS_SECONDS BUILD_INFO CLIP_LABELS CLIPS_BY_DEGREE CLIP_SECONDS COLD_SHAPES "
-    "COUNTERS ENGINES OF_BATCHES PREEMPTIONS "
-    "ENGINES_DESIRED GAUGES HISTOGRAMS Metric PREDICTED_RATIO QUEUED_GPU_SECONDS QUEUE_DEPTH RATIO_BUCKETS "
-    "RUNNING_CLIPS RUNNING_GPU_SECONDS "
-    "RollupRow STAGE_SECONDS",
+    "hhray.metrics": "ALL BATCH_SIZE BUCKETS_SECONDS BUILD_INFO CLIPS_BY_DEGREE CLIP_LABELS CLIP_SECONDS COLD_SHAPES "
+    "COUNTERS ENGINES ENGINES_DESIRED GAUGES HISTOGRAMS Metric OF_BATCHES PREDICTED_RATIO PREEMPTIONS "
+    "QUEUED_GPU_SECONDS QUEUE_DEPTH RATIO_BUCKETS RUNNING_CLIPS RUNNING_GPU_SECONDS RollupRow STAGE_SECONDS",
     "hhray.model_size": "AUDIO_CHANNELS EMBEDDED EMBEDDED_SHARE ModelSize NUM_MODALITIES PATCH_CHANNELS PRESETS "
     "VIDEO_CHANNELS preset",
+    "hhray.moderation_settings": "ModerationSettings OnHookError",
     "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
     "hhray.plan_verbs": "VERBS",
+    "hhray.plugin": "load_class make_plugin",
     "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
     "tier_key",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
+    "hhray.service_settings": "AutoscalingSettings ClientSettings HttpSettings HubSettings RouterSettings",
     "hhray.settings": "Settings load_settings",
+    "hhray.settings_group": "SettingsGroup",
     "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "
     "step_work",
-    "hhray.engine_settings": "CostSettings EngineSettings LayoutSettings WarmUpShape",
-    "hhray.service_settings": "AutoscalingSettings ClientSettings HttpSettings HubSettings RouterSettings",
-    "hhray.settings_group": "SettingsGroup",
     "hhray.store_settings": "KeySettings MediaSettings StoreSettings",
     "hhray.tasks": "Artifact Demand EngineRecord NewTask Priority Progress QueueDepth QueuedTask SERVICE_STAGES Stage "
     "TERMINAL Task TaskState",

@@ -25,6 +25,7 @@ from PIL import Image
 from deployment.artifacts import DirectoryArtifacts, clip_key
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
+from deployment.moderation import open_moderation
 from deployment.store.sqlite import SqliteStore
 from deployment.web import Services, create_app
 from hhray.model_size import preset
@@ -86,9 +87,10 @@ def serving(settings: Settings) -> Iterator[Live]:
     kicked: list[str] = []
     served = ServedModel(preset("pico"))
     cost = settings.cost_model(served)
-    intake = MediaIntake(settings, store, artifacts, cost, "intake-test", kicked.append)
+    moderation = open_moderation(settings.moderation)
+    intake = MediaIntake(settings, store, artifacts, cost, "intake-test", kicked.append, moderation)
     keys = KeyRing(settings.keys_file, secret)
-    services = Services(settings, served, store, artifacts, keys, cost, kicked.append, intake)
+    services = Services(settings, served, store, artifacts, keys, cost, kicked.append, intake, moderation)
     server = uvicorn.Server(uvicorn.Config(create_app(services), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
