@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deployment.store.memory.tables import Cells, Tables
+from deployment.store.memory.webhook_statements import WebhookStatements
 from deployment.store.memory.work_statements import WorkStatements
 from deployment.store.statement_store import MAIN_CLUSTER, StatementStore
 from deployment.store.statements import Given, malformed_text
@@ -20,11 +21,15 @@ from hhray.errors import StoreUnavailable
 Clock = Callable[[], float]
 
 
+class AllStatements(WebhookStatements, WorkStatements):
+    """Every statement, by name."""
+
+
 class MemoryTransaction:
     """Named statements of one transaction."""
 
     def __init__(self, tables: Tables, now: float) -> None:
-        self._statements = WorkStatements(tables, now)
+        self._statements = AllStatements(tables, now)
 
     def all(self, name: str, /, **values: Given) -> list[Cells]:
         """All rows."""
