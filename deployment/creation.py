@@ -100,6 +100,7 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
         deadline_seconds=call.deadline_seconds,
         priority=granted.priority,
         reserved=granted.reserved > 0,
+        webhook=call.webhook or granted.webhook_url,
     )
 
 

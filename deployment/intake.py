@@ -140,6 +140,8 @@ class MediaIntake:
             timeout_seconds=left if is_video else min(left, settings.timeout_seconds),
             max_redirects=settings.max_redirects,
             allowed_private=settings.allowed_private,
+            ports=settings.ports,
+            idle_seconds=settings.idle_seconds,
         )
         accept = "video/*" if is_video else "image/*"
         return self._artifacts.put_stream(key, lambda file: fetch(item.url, file.write, limits, accept)).key

@@ -22,6 +22,7 @@ from hhray.served_model import ServedModel
 from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSettings, HubSettings, RouterSettings
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
 from hhray.tenancy import TenantSettings, check_reserved
+from hhray.webhook_settings import WebhookSettings
 
 
 class Settings(BaseSettings):
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     tenants: dict[str, TenantSettings] = Field(
         default_factory=dict, description="Weight, priority and reserved share by tenant; others have the defaults."
     )
+    webhooks: WebhookSettings = WebhookSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()

@@ -107,7 +107,7 @@ def _read(path: str, kind: MediaType, url: object, settings: MediaSettings) -> G
     if scheme in {"oss", "file"}:
         raise InvalidURL(f"{path}: {scheme}:// uploads are not offered by this server yet, expected the {what}.")
     try:
-        parse_media_url(url, settings.allowed_private)
+        parse_media_url(url, settings.allowed_private, settings.ports)
     except InvalidURL as error:
         raise InvalidURL(f"{path}: {error.message}.") from error
     return GivenMedia(Media(type=kind, url=url))

@@ -10,6 +10,7 @@ import re
 import secrets
 from typing import Any
 
+from deployment.addresses import read_webhook
 from deployment.create_call import CreateCall
 from deployment.dialects.dashscope_fields import (
     read_boolean,
@@ -61,7 +62,8 @@ def parse_create(body: bytes | bytearray, media: MediaSettings) -> CreateCall:
     request = _request(model, given, parameters, tuple(item.media for item in items))
     bound_prompt(request)  # refuses a prompt that names a picture which is not there
     deadline = read_integer("deadline_seconds", parameters, 1, MAX_DEADLINE_SECONDS, default=0)
-    return CreateCall(request, tuple(item.data for item in items), float(deadline))
+    webhook = read_webhook("parameters.webhook_url", parameters.get("webhook_url"), media)
+    return CreateCall(request, tuple(item.data for item in items), float(deadline), webhook=webhook)
 
 
 def body_too_large() -> InvalidParameter:

@@ -170,9 +170,7 @@ class TaskStore(Protocol):
         """Close this process's connections."""
 
     # --- webhooks
-    def claim_webhooks(
-        self, limit: int, lease_seconds: float, *, per_receiver: int, per_tenant: int
-    ) -> list[Delivery]:
+    def claim_webhooks(self, limit: int, lease_seconds: float, *, per_receiver: int, per_tenant: int) -> list[Delivery]:
         """Take up to `limit` deliveries that are due, the longest due first, for `lease_seconds`.
 
         Of one tenant at most `per_tenant` are claimed at a time by all processes together, and `per_receiver` to one

@@ -6,6 +6,7 @@ from deployment.store.rows import delivery_of
 from deployment.store.statements import Database, Transaction
 from deployment.webhooks.event import event_body, event_id, receiver_of
 from deployment.webhooks.records import Delivery, DeliveryAttempt, DeliveryFilter, DeliveryState
+from deployment.webhooks.schedule import is_delivered
 from hhray.tasks import Task
 
 
@@ -29,9 +30,7 @@ class WebhookVerbs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim_webhooks(
-        self, limit: int, lease_seconds: float, *, per_receiver: int, per_tenant: int
-    ) -> list[Delivery]:
+    def claim_webhooks(self, limit: int, lease_seconds: float, *, per_receiver: int, per_tenant: int) -> list[Delivery]:
         """Take up to `limit` deliveries that are due, the longest due first, for `lease_seconds`."""
         with self._database.read() as transaction:  # most of the time there is nothing: no write for that
             if not transaction.all("webhook_due"):
@@ -50,7 +49,7 @@ class WebhookVerbs:
 
         False when the delivery was claimed again or has ended since; nothing is noted then.
         """
-        if 200 <= status < 300:
+        if is_delivered(status):
             state = DeliveryState.DELIVERED
         else:
             state = DeliveryState.GIVEN_UP if retry_seconds is None else DeliveryState.WAITING

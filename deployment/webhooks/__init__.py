@@ -1,1 +1,1 @@
-"""Telling receivers of the end of tasks: who is told, what, signed how, how often it is tried, and what is kept of it."""
+"""Telling receivers of the end of tasks: what is sent, signed how, tried how often, and what is kept of it."""

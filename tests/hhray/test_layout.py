@@ -84,6 +84,7 @@ PUBLIC_NAMES = {
     "hhray.tenancy": "ANYBODY TenantSettings check_reserved tenant_settings",
     "hhray.unit_costs": "UnitCostTable",
     "hhray.verb": "Verb",
+    "hhray.webhook_settings": "WebhookSettings",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
 }
 

@@ -37,9 +37,7 @@ class WebhookStatements:
         return [row for row in self.tables.webhook_deliveries if self._is_free(row) and row["due_at"] <= self.now][:1]
 
     def webhook_candidates(self, limit: int, per_receiver: int, per_tenant: int) -> list[Cells]:
-        due = [
-            row for row in self.tables.webhook_deliveries if row["state"] == "WAITING" and row["due_at"] <= self.now
-        ]
+        due = [row for row in self.tables.webhook_deliveries if row["state"] == "WAITING" and row["due_at"] <= self.now]
         due.sort(key=lambda row: (self._is_free(row), row["due_at"], row["delivery_id"]))
         by_receiver, by_tenant = Counter[tuple[str, str]](), Counter[str]()
         chosen = []
@@ -79,16 +77,12 @@ class WebhookStatements:
 
     def insert_webhook_attempt(self, delivery_id: str, attempt: int, **cells: Any) -> int:  # noqa: ANN401 - columns
         key = f"{delivery_id}/{attempt:09d}"
-        self.tables.webhook_attempts.insert(
-            key, delivery_id=delivery_id, attempt=attempt, at=self.now, **cells
-        )
+        self.tables.webhook_attempts.insert(key, delivery_id=delivery_id, attempt=attempt, at=self.now, **cells)
         return 1
 
     def webhooks(self, limit: int, **equal: str | None) -> list[Cells]:
         wanted = {name: value for name, value in equal.items() if value is not None}
-        found = [
-            row for row in self.tables.webhook_deliveries if all(row[name] == wanted[name] for name in wanted)
-        ]
+        found = [row for row in self.tables.webhook_deliveries if all(row[name] == wanted[name] for name in wanted)]
         return sorted(found, key=lambda row: (-row["created_at"], row["delivery_id"]))[:limit]
 
     def webhook_attempts(self, delivery_id: str) -> list[Cells]:

@@ -20,8 +20,10 @@ from hhray.tasks import Artifact, NewTask
 
 EMPTY = "".join(
     f"DELETE FROM {table};"
-    for table in ("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup")
-    + ("webhook_deliveries", "webhook_attempts")
+    for table in (
+        *("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup"),
+        *("webhook_deliveries", "webhook_attempts"),
+    )
 )
 
 
