@@ -140,9 +140,7 @@ def fetch(port, path, **options):
 def fetch_named(
     url, *, max_bytes=1000, timeout_seconds=5.0, max_redirects=0, allowed_private=(), ports=(80, 443), idle_seconds=5.0
 ):
-    limits = safe_fetch.FetchLimits(
-        max_bytes, timeout_seconds, max_redirects, allowed_private, ports, idle_seconds
-    )
+    limits = safe_fetch.FetchLimits(max_bytes, timeout_seconds, max_redirects, allowed_private, ports, idle_seconds)
     body = bytearray()
     safe_fetch.fetch(url, body.extend, limits)
     return bytes(body)
