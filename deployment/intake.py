@@ -1,8 +1,8 @@
 """Media intake: the stage between create and the queue.
 
-It fetches what a request refers to, has it read and written anew by a confined process, fills in what depends on it (the
-ratio of a first frame, ratio and length of a video to edit, the cost) and makes the task claimable, or FAILED with a
-sentence for the client.
+It fetches what a request refers to, has a confined process read it and write it anew, fills in what depends on that
+(the ratio of a first frame, ratio and length of a video to edit, the cost) and makes the task claimable, or FAILED with
+a sentence for the client.
 """
 
 from __future__ import annotations
