@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import astuple
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from engine.mp4_boxes import VideoCaps
 from engine.source_process import PICTURE_READER, Limits, ask
@@ -21,7 +21,7 @@ _HEADROOM_BYTES = 1 << 20
 _MOST_BYTES_A_PIXEL = 4  # a PNG of noise is a little larger than its three bytes a pixel
 
 
-def clean_picture(path: Path, output: BinaryIO, *, max_pixels: int, memory_bytes: int, seconds: float) -> Size:
+def clean_picture(path: Path, output: IO[bytes], *, max_pixels: int, memory_bytes: int, seconds: float) -> Size:
     """Write a picture anew to `output`, an open file; returns its size as it is meant to be seen.
 
     Args:
@@ -41,7 +41,7 @@ def clean_picture(path: Path, output: BinaryIO, *, max_pixels: int, memory_bytes
     return Size(width, height)
 
 
-def clean_video(path: Path, output: BinaryIO, caps: VideoCaps, *, memory_bytes: int, seconds: float) -> VideoFacts:
+def clean_video(path: Path, output: IO[bytes], caps: VideoCaps, *, memory_bytes: int, seconds: float) -> VideoFacts:
     """Copy a video without its metadata to `output`, an open file; returns facts of the copy, whose first frames were
     decoded.
 

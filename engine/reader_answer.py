@@ -16,7 +16,15 @@ Order = dict[str, Any]
 NEARLY_ALL = 0.75
 NO_ROOM = "NoRoom"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_USUAL = (MediaError, MemoryError, ValueError, ArithmeticError, LookupError, AttributeError, OSError)
+_USUAL: tuple[type[Exception], ...] = (
+    MediaError,
+    MemoryError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    OSError,
+)
 
 
 def carry_out(
@@ -29,9 +37,10 @@ def carry_out(
     order = json.loads(text)
     accept_limits(order["memory_bytes"], order["seconds"], order["file_bytes"])
     networked = not leave_network()
+    caught: tuple[type[Exception], ...] = (*_USUAL, *errors)
     try:
         answer = tasks[order["task"]](order)
-    except (*_USUAL, *errors) as error:
+    except caught as error:
         answer = _refusal_of(error, order)
     return answer | {"networked": networked}
 

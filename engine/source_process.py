@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from engine.reader_answer import NO_ROOM
 from hhray.errors import MediaError
@@ -40,7 +40,7 @@ class Limits:
 
 
 def ask(
-    what: str, order: dict[str, Any], limits: Limits, output: BinaryIO | None = None, reader: str = ""
+    what: str, order: dict[str, Any], limits: Limits, output: IO[bytes] | None = None, reader: str = ""
 ) -> dict[str, Any]:
     """Have a reader carry out an order; returns its answer.
 

@@ -201,11 +201,6 @@ INSERT INTO webhook_deliveries (delivery_id, task_id, tenant, receiver, url, bod
 VALUES (:delivery_id, :task_id, :tenant, :receiver, :url, :body, store_now(), store_now(), store_now())
 ON CONFLICT (delivery_id) DO NOTHING;
 
--- name: webhook_due
-SELECT delivery_id FROM webhook_deliveries
-WHERE state = 'WAITING' AND due_at <= store_now() AND lease_until <= store_now()
-LIMIT 1;
-
 -- What is being sent comes first in each line, so that it counts towards the line's cap, whichever process sends it.
 -- name: webhook_candidates
 SELECT delivery_id FROM (

@@ -32,12 +32,13 @@ class WebhookVerbs:
 
     def claim_webhooks(self, limit: int, lease_seconds: float, *, per_receiver: int, per_tenant: int) -> list[Delivery]:
         """Take up to `limit` deliveries that are due, the longest due first, for `lease_seconds`."""
-        with self._database.read() as transaction:  # most of the time there is nothing: no write for that
-            if not transaction.all("webhook_due"):
-                return []
-        with self._database.write() as transaction:
+        # Chosen by a reader, who holds nobody up however long the queue is; the claim itself looks at each row again.
+        with self._database.read() as transaction:
             rows = transaction.all("webhook_candidates", limit=limit, per_receiver=per_receiver, per_tenant=per_tenant)
-            found = [row["delivery_id"] for row in rows]
+        found = [row["delivery_id"] for row in rows]
+        if not found:
+            return []
+        with self._database.write() as transaction:
             claimed = transaction.all("claim_webhooks", delivery_ids=found, lease_seconds=float(lease_seconds))
         taken = {row["delivery_id"]: delivery_of(row) for row in claimed}
         return [taken[delivery_id] for delivery_id in found if delivery_id in taken]

@@ -33,9 +33,6 @@ class WebhookStatements:
     def _is_free(self, row: Cells) -> bool:
         return bool(row["state"] == "WAITING" and row["lease_until"] <= self.now)
 
-    def webhook_due(self) -> list[Cells]:
-        return [row for row in self.tables.webhook_deliveries if self._is_free(row) and row["due_at"] <= self.now][:1]
-
     def webhook_candidates(self, limit: int, per_receiver: int, per_tenant: int) -> list[Cells]:
         due = [row for row in self.tables.webhook_deliveries if row["state"] == "WAITING" and row["due_at"] <= self.now]
         due.sort(key=lambda row: (self._is_free(row), row["due_at"], row["delivery_id"]))
