@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
-
 from engine.media_kind import HEAD_BYTES, PICTURES, check_picture_kind, kind_of
 from engine.picture_file import opened_picture
 from engine.png_stream import check_png_data
@@ -33,9 +31,8 @@ def write_clean(path: Path, target: BinaryIO, max_pixels: int) -> tuple[int, int
     with opened_picture(
         path, max_pixels, before_decoding=None if kind_of(head) != PICTURES[1] else check_png_data
     ) as image:
-        plain = Image.new("RGB", image.size)  # a new one: what was read carries its profile and notes along
-        plain.paste(image.convert("RGB"))
-        size = image.size
+        plain, size = image.convert("RGB"), image.size
+    plain.info = {}  # profile and notes of the file, which would be written along
     plain.save(target, "PNG", compress_level=QUICK)
     target.flush()
     return size

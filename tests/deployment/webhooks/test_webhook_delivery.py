@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -246,3 +249,32 @@ def test_the_command_shows_secrets_and_the_log_and_sends_again(store, receiver, 
     assert list(secrets) == ["2"]
     assert secrets["2"].startswith("whsec_")
     assert secrets == told("secret", "--tenant", "acme", "--generation", "2")["secrets"]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from deployment.store.sqlite import SqliteStore
+from deployment.webhooks.dispatcher import WebhookDispatcher
+from hhray.settings import Settings
+
+settings = Settings(data_dir=sys.argv[1], media={"allowed_private": [sys.argv[2]]})
+store = SqliteStore(Path(sys.argv[1]) / "tasks.sqlite3")
+WebhookDispatcher(settings, store, b"a server's secret of its own").run_once()
+"""
+
+
+def test_a_process_killed_while_the_receiver_answers_leaves_the_event_to_the_next(
+    store, receiver, make, end, clock, tmp_path
+):
+    end("t1", receiver.url())
+    dying = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), receiver.host])
+    receiver.answer = lambda path: (dying.kill(), dying.wait(20), (200, b""))[2]
+    assert dying.wait(30) == -signal.SIGKILL
+    receiver.answer = lambda path: (200, b"")
+    assert make().run_once() == 0
+    clock[0] += 60
+    assert make().run_once() == 1
+    assert receiver.ids() == ["evt_t1", "evt_t1"]
+    assert receiver.got[0][2] == receiver.got[1][2]
+    assert only(store)[0].state is DeliveryState.DELIVERED
