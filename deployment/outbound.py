@@ -21,6 +21,7 @@ from deployment.addresses import is_allowed_private, is_public, port_of
 from hhray.errors import InvalidURL
 
 MAX_ADDRESSES = 4
+CONNECT_SECONDS = 5.0
 USER_AGENT = "hhray"
 
 
@@ -67,7 +68,10 @@ async def exchange(
     # A client of its own for each exchange: no cookie, proxy, netrc or pooled connection is carried over.
     async with (
         httpx.AsyncClient(
-            verify=trusted_authorities(), trust_env=False, follow_redirects=False, timeout=idle_seconds
+            verify=trusted_authorities(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(idle_seconds, connect=CONNECT_SECONDS),
         ) as client,
         client.stream(
             method,
