@@ -130,11 +130,10 @@ def test_a_hostile_server_is_left_in_time_and_with_its_sentence(reached, hostile
     [
         ("/drip", "the download took longer than 1 seconds"),
         ("/silent", "the server sent nothing for 0.5 seconds"),
-        ("/endless", "the download took longer than 1 seconds"),
     ],
 )
 def test_a_server_that_keeps_us_waiting_is_left_in_time(serve_with, hostile, path, said):
-    slow = {"timeout_seconds": 1.0, "idle_seconds": 0.5, "max_bytes": 10**12}
+    slow = {"timeout_seconds": 1.0, "idle_seconds": 0.5, "max_bytes": 1_000_000}
     with serve_with(media=slow | {"allowed_private": (hostile.host,)}) as live:
         began = time.monotonic()
         output = outcome(live, "first_frame", f"http://{hostile.host}{path}")
@@ -231,7 +230,19 @@ def test_a_name_server_that_does_not_answer_takes_no_longer_than_a_download_may(
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
 def test_a_redirect_from_https_to_http_is_refused(hostile, monkeypatch, tmp_path):
     key, certificate, both = tmp_path / "key", tmp_path / "certificate", tmp_path / "both"
-    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hostile.test", "-days", "2"]
+    made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=hostile.test",
+        "-days",
+        "2",
+    ]
     named = ["-addext", "subjectAltName=DNS:hostile.test", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", *made, *named], check=True, capture_output=True)
     both.write_bytes(key.read_bytes() + certificate.read_bytes())
