@@ -15,10 +15,12 @@ from ipaddress import IPv4Address, IPv6Address
 import httpx
 
 from hhray.errors import InvalidURL
+from hhray.store_settings import MediaSettings
 
 MAX_URL_CHARS = 2048
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PORT_OF_SCHEME = {"http": 80, "https": 443}
+DEFAULT_PORTS = (80, 443)
 # Blocks Python's `is_global` lets through, or judges differently from one version to the next.
 _CLOSED_V4 = tuple(
     ipaddress.ip_network(block)
@@ -40,13 +42,15 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address in _GLOBAL_UNICAST_V6 and address.is_global and not any(address in block for block in _CLOSED_V6)
 
 
-def parse_media_url(text: str, allowed_private: Collection[str]) -> httpx.URL:
+def parse_media_url(text: str, allowed_private: Collection[str], ports: Collection[int] = DEFAULT_PORTS) -> httpx.URL:
     """A media URL a client gave, parsed once: what is checked here is what is fetched later.
 
-    `allowed_private` holds the host:port pairs that may be private. Names are not resolved here.
+    `allowed_private` holds the host:port pairs that may be private, and of any port; all others are held to `ports`.
+    Names are not resolved here.
 
     Raises:
-        InvalidURL: it is malformed, not http(s), too long, carries credentials, or names a private address literally.
+        InvalidURL: it is malformed, not http(s), too long, carries credentials, is of another port, or names a private
+            address literally.
     """
     if len(text) > MAX_URL_CHARS:
         raise InvalidURL(f"expected a URL of at most {MAX_URL_CHARS} characters, got {len(text)}")
@@ -57,20 +61,53 @@ def parse_media_url(text: str, allowed_private: Collection[str]) -> httpx.URL:
         host = url.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError) as error:
         raise InvalidURL("expected a URL of the form https://host/path") from error
-    if url.scheme not in _DEFAULT_PORTS:
+    if url.scheme not in _PORT_OF_SCHEME:
         raise InvalidURL("expected a URL that begins with http:// or https://")
     if not _is_host(host) or not 0 < port_of(url) < 65536:
         raise InvalidURL("expected a URL with a host name and a valid port, as in https://host/path")
     if url.userinfo:
         raise InvalidURL("expected a URL without user name and password")
-    if not is_allowed_private(url, allowed_private) and _is_private_literal(host):
-        raise InvalidURL("expected a public address; this server does not fetch from private networks")
+    if is_allowed_private(url, allowed_private):
+        return url
+    if _is_private_literal(host):
+        raise InvalidURL("expected a public address; this server does not connect to private networks")
+    if port_of(url) not in ports:
+        raise InvalidURL(f"expected a URL of port {' or '.join(map(str, sorted(ports)))}; others are not connected to")
     return url
+
+
+def check_webhook_url(text: str, allowed_private: Collection[str], ports: Collection[int]) -> httpx.URL:
+    """A webhook's URL. As `parse_media_url`, and only https where it is not one of `allowed_private`.
+
+    Raises:
+        InvalidURL: it is no such URL.
+    """
+    url = parse_media_url(text, allowed_private, ports)
+    if url.scheme != "https" and not is_allowed_private(url, allowed_private):
+        raise InvalidURL("expected a URL that begins with https://")
+    return url
+
+
+def read_webhook(path: str, value: object, settings: MediaSettings) -> str:
+    """The webhook URL that a request's field of this path holds; "" when it is absent.
+
+    Raises:
+        InvalidURL: it is no such URL; the message begins with the path.
+    """
+    if value is None:
+        return ""
+    try:
+        if not isinstance(value, str):
+            raise InvalidURL("expected a URL as text, as in https://host/path")
+        check_webhook_url(value, settings.allowed_private, settings.ports)
+    except InvalidURL as error:
+        raise InvalidURL(f"{path}: {error.message}.") from error
+    return value
 
 
 def port_of(url: httpx.URL) -> int:
     """The TCP port of an http(s) URL, its scheme's default included; 0 for another scheme."""
-    return url.port if url.port is not None else _DEFAULT_PORTS.get(url.scheme, 0)
+    return url.port if url.port is not None else _PORT_OF_SCHEME.get(url.scheme, 0)
 
 
 def is_allowed_private(url: httpx.URL, allowed_private: Collection[str]) -> bool:

@@ -13,6 +13,7 @@ class CreateCall:
     """A create as it was asked for. `files` holds, for each of the request's media, the bytes that came along, None for
     one that is to be fetched or lies among the uploads (its URL begins with `oss://`). `deadline_seconds` is when the
     client wants the clip, 0 if it does not say. `seed_drawn`: the seed is the parser's, the client named none.
+    `webhook` is the checked URL that is to be told of the task's end; empty: the tenant's, if it has one.
 
     `uploads`, one for each of the media, and `fingerprint` are found out by deployment.call_identity.
     """
@@ -24,3 +25,4 @@ class CreateCall:
     seed_drawn: bool = False
     uploads: tuple[Upload | None, ...] = ()
     fingerprint: str = ""
+    webhook: str = ""

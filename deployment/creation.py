@@ -145,6 +145,7 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
         priority=granted.priority,
         reserved=granted.reserved > 0,
         fingerprint=call.fingerprint,
+        webhook=call.webhook or granted.webhook_url,
     )
 
 

@@ -15,6 +15,7 @@ from deployment.keys import KeyRing, server_secret
 from deployment.moderation import open_moderation
 from deployment.store import open_store
 from deployment.web import Services, create_app
+from deployment.webhooks.dispatcher import WebhookDispatcher
 from hhray.served_model import ServedModel
 from hhray.settings import Settings
 
@@ -37,6 +38,8 @@ class ApiIngress:
         intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick, moderation)
         self._stop = threading.Event()
         threading.Thread(target=intake.serve, args=(self._stop,), name="media-intake", daemon=True).start()
+        dispatcher = WebhookDispatcher(settings, store, secret)
+        threading.Thread(target=dispatcher.serve, args=(self._stop,), name="webhooks", daemon=True).start()
         keys = KeyRing(settings.keys_file, secret)
         self._services = Services(
             settings=settings,

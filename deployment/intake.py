@@ -1,24 +1,36 @@
 """Media intake: the stage between create and the queue.
 
-It fetches what a request refers to, checks the bytes, fills in what depends on them (the ratio of a first frame, ratio
-and length of a video to edit, the cost) and makes the task claimable, or FAILED with a sentence for the client.
+It fetches what a request refers to, has a confined process read it and write it anew, fills in what depends on that
+(the ratio of a first frame, ratio and length of a video to edit, the cost) and makes the task claimable, or FAILED with
+a sentence for the client.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from deployment.artifacts import ArtifactStore, input_key
-from deployment.media_checks import check_picture, check_video, with_picture, with_video
+from deployment.media_checks import (
+    MAX_VIDEO_SECONDS,
+    MAX_VIDEO_SIDE,
+    check_picture,
+    check_video,
+    with_picture,
+    with_video,
+)
 from deployment.moderation import Moderation
 from deployment.safe_fetch import FetchLimits, fetch
 from deployment.store.base import TaskStore
-from engine.picture import probe_picture
-from engine.source_video import VideoFacts, probe_video
+from engine.media_cleaning import clean_picture, clean_video
+from engine.mp4_boxes import VideoCaps
+from engine.source_video import VideoFacts
 from hhray.cost import CostModel
 from hhray.errors import ArtifactsUnavailable, HhrayError, ModerationUnavailable, RequestError, StoreUnavailable
 from hhray.geometry import Size
@@ -32,6 +44,8 @@ NUM_FETCHERS = 8  # they mostly wait; what they fetch goes straight to the disk
 POLL_SECONDS = 2.0
 # A claim outlives the work by this: a queue for the decoder, a slow disk, a busy database.
 LEASE_MARGIN_SECONDS = 60.0
+# What a video's headers may promise before any decoder sees it; 240 pictures a second are a slow-motion camera's.
+VIDEO_CAPS = VideoCaps(MAX_VIDEO_SECONDS, frames=240 * MAX_VIDEO_SECONDS, tracks=16, pixels=MAX_VIDEO_SIDE**2)
 
 
 class MediaIntake:
@@ -48,12 +62,13 @@ class MediaIntake:
         moderation: Moderation | None = None,
     ) -> None:
         self._settings, self._store, self._artifacts = settings.media, store, artifacts
+        self._scratch_dir = settings.scratch_dir
         self._cost, self._owner, self._kick = cost, owner, kick
         self._moderation = moderation or Moderation(None, settings.moderation)
         self._work = threading.Semaphore(0)
-        # One at a time: a picture of the largest size allowed takes some 200 MB while it is decoded.
+        # One at a time: a picture of the largest size allowed takes some 400 MB while it is decoded.
         self._decoding = threading.Lock()
-        # The same for videos, whose decoder runs in a process of its own: it must not hold up the pictures.
+        # The same for videos, whose decoder takes longer: it must not hold up the pictures.
         self._probing = threading.Lock()
 
     def serve(self, stop: threading.Event) -> None:
@@ -125,12 +140,13 @@ class MediaIntake:
         facts: VideoFacts | None = None
         for index, item in enumerate(media):
             with _named(f"input.media[{index}].url"):
-                key = item.key or self._fetch(input_key(task.task_id, index), item, deadline)
+                key = input_key(task.task_id, index)
+                source = item.key or self._fetch(key, item, deadline)
                 media[index] = item.model_copy(update={"key": key})
                 if item.type is MediaType.VIDEO:
-                    facts = self._look_at_video(key)
+                    facts = self._clean_video(source, key)
                 else:
-                    request = with_picture(request, self._look_at_picture(key, request.mode))
+                    request = with_picture(request, self._clean_picture(source, key, request.mode))
             self._moderation.check_media(self._artifacts.local_path(key), item.type)
         if facts is not None:
             request = with_video(request, facts)
@@ -145,23 +161,50 @@ class MediaIntake:
             timeout_seconds=left if is_video else min(left, settings.timeout_seconds),
             max_redirects=settings.max_redirects,
             allowed_private=settings.allowed_private,
+            ports=settings.ports,
+            idle_seconds=settings.idle_seconds,
         )
         accept = "video/*" if is_video else "image/*"
         return self._artifacts.put_stream(key, lambda file: fetch(item.url, file.write, limits, accept)).key
 
-    def _look_at_picture(self, key: str, mode: Mode) -> Size:
-        with self._decoding:
-            size = probe_picture(self._artifacts.local_path(key), self._settings.max_pixels)
-        check_picture(size, mode)
+    def _clean_picture(self, source: str, key: str, mode: Mode) -> Size:
+        """Put a picture without metadata at `key`, once it passes for the mode; its size."""
+        settings = self._settings
+        with self._decoding, self._scratch_file() as clean:
+            size = clean_picture(
+                self._artifacts.local_path(source),
+                clean,
+                max_pixels=settings.max_pixels,
+                memory_bytes=settings.probe_bytes,
+                seconds=settings.probe_seconds,
+            )
+            check_picture(size, mode)
+            self._keep(key, clean)
         return size
 
-    def _look_at_video(self, key: str) -> VideoFacts:
+    def _clean_video(self, source: str, key: str) -> VideoFacts:
+        """Put a video without metadata at `key`, once it passes; its facts."""
         settings = self._settings
-        with self._probing:
-            path = self._artifacts.local_path(key)
-            facts = probe_video(path, memory_bytes=settings.probe_bytes, seconds=settings.probe_seconds)
-        check_video(facts)
+        with self._probing, self._scratch_file() as clean:
+            facts = clean_video(
+                self._artifacts.local_path(source),
+                clean,
+                VIDEO_CAPS,
+                memory_bytes=settings.probe_bytes,
+                seconds=settings.probe_seconds,
+            )
+            check_video(facts)
+            self._keep(key, clean)
         return facts
+
+    def _scratch_file(self) -> IO[bytes]:
+        """A file without a name: whatever becomes of this process, nothing is left."""
+        self._scratch_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return tempfile.TemporaryFile(dir=self._scratch_dir)
+
+    def _keep(self, key: str, clean: IO[bytes]) -> None:
+        clean.seek(0)
+        self._artifacts.put_stream(key, lambda file: shutil.copyfileobj(clean, file, 1 << 20))
 
 
 @contextmanager

@@ -1,38 +1,41 @@
 """Download a client's media file without being turned against the server's own network (SSRF).
 
-All addresses of the host are resolved and judged. The connection goes to the very address that was judged, with the
-right Host header and TLS name. Redirects are followed by hand and judged anew, bytes are counted on the stream, and one
-deadline covers everything. Error sentences never name an address the client did not send.
+Each hop is judged anew and connected to as deployment.outbound says. Redirects are followed by hand, bytes are counted
+on the stream, a server that falls silent is left, and one deadline covers everything. Error sentences never name an
+address the client did not send.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import httpx
 
-from deployment.addresses import is_allowed_private, is_public, parse_media_url, port_of
+from deployment.addresses import DEFAULT_PORTS, parse_media_url
+from deployment.outbound import exchange, judged_addresses
 from hhray.errors import InvalidURL, MediaError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_ADDRESSES = 4
-
 
 Write = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """What one download may take. `allowed_private` holds host:port pairs that may lie in a private network."""
+    """What one download may take. `allowed_private` holds host:port pairs that may lie in a private network.
+
+    `timeout_seconds` is for all of it, `idle_seconds` for any moment without a byte; `ports` are those of the public
+    internet that may be connected to.
+    """
 
     max_bytes: int
     timeout_seconds: float
     max_redirects: int
     allowed_private: Collection[str] = ()
+    ports: Collection[int] = DEFAULT_PORTS
+    idle_seconds: float = 10.0
 
 
 def fetch(url: str, write: Write, limits: FetchLimits, accept: str = "*/*") -> None:
@@ -55,12 +58,12 @@ async def _fetch_in_time(url: str, write: Write, limits: FetchLimits, accept: st
 
 
 async def _follow(text: str, write: Write, limits: FetchLimits, accept: str) -> None:
-    url = _judged(text, limits.allowed_private, "the address is not allowed")
+    url = _judged(text, limits, "the address is not allowed")
     for _ in range(limits.max_redirects + 1):
         answer = await _get(url, write, limits, accept)
         if answer is None:
             return
-        target = _judged(str(answer), limits.allowed_private, "the server redirects to an address that is not allowed")
+        target = _judged(str(answer), limits, "the server redirects to an address that is not allowed")
         if url.scheme == "https" and target.scheme == "http":
             raise _failed("the server redirects from https to http")
         url = target
@@ -69,64 +72,49 @@ async def _follow(text: str, write: Write, limits: FetchLimits, accept: str) -> 
 
 async def _get(url: httpx.URL, write: Write, limits: FetchLimits, accept: str) -> httpx.URL | None:
     """One request: where the answer redirects to, None when the body is written. Tries the host's addresses in turn."""
-    addresses = await _resolve(url, limits.allowed_private)
-    for address in addresses[:_MAX_ADDRESSES]:
+    try:
+        addresses = await judged_addresses(url, limits.allowed_private)
+    except InvalidURL as error:
+        raise _failed(error.message) from error
+    for address in addresses:
         try:
-            return await _get_from(address, url, write, limits, accept)
-        except httpx.ConnectError:
+            asked = exchange("GET", url, address, {"accept": accept}, idle_seconds=limits.idle_seconds)
+            async with asked as response:
+                return await _taken(url, response, write, limits)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             continue
+        except httpx.TimeoutException as error:
+            raise _failed(f"the server sent nothing for {round(limits.idle_seconds, 1):g} seconds") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failed("the server broke the connection or did not speak HTTP") from error
     raise _failed("no connection to the server")
 
 
-async def _get_from(address: str, url: httpx.URL, write: Write, limits: FetchLimits, accept: str) -> httpx.URL | None:
-    host = url.raw_host.decode("ascii")
-    pinned = url.copy_with(host=address, fragment=None)
-    headers = {
-        "host": url.netloc.decode("ascii"),
-        "user-agent": "hhray",
-        "accept": accept,
-        "accept-encoding": "identity",  # a compressed body could be far larger than what is counted
-    }
-    # A client of its own for each hop: no cookie, proxy, netrc or pooled connection is carried over.
-    async with (
-        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None) as client,  # noqa: S113 - one deadline
-        client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": host}) as response,
-    ):
-        if response.status_code in _REDIRECTS and "location" in response.headers:
-            return _joined(url, response.headers["location"])
-        if response.status_code != 200:
-            raise _failed(f"the server answered with status {response.status_code}, expected 200")
-        num_bytes = 0
-        async for chunk in response.aiter_raw():
-            num_bytes += len(chunk)
-            if num_bytes > limits.max_bytes:
-                raise MediaError("TooLarge", f"expected a file of at most {limits.max_bytes} bytes; it is larger")
-            write(chunk)
-        return None
+async def _taken(url: httpx.URL, response: httpx.Response, write: Write, limits: FetchLimits) -> httpx.URL | None:
+    """What an answer redirects to; None when its body has been written."""
+    if response.status_code in _REDIRECTS and "location" in response.headers:
+        return _joined(url, response.headers["location"])
+    if response.status_code != 200:
+        raise _failed(f"the server answered with status {response.status_code}, expected 200")
+    packed = response.headers.get("content-encoding", "identity").strip().lower()
+    if packed not in ("", "identity"):  # a compressed body could be far larger than what is counted
+        raise _failed("the server sends the file compressed (Content-Encoding), though it was asked not to")
+    too_large = MediaError("TooLarge", f"expected a file of at most {limits.max_bytes} bytes; it is larger")
+    said = response.headers.get("content-length", "")
+    if said.isdecimal() and len(said) < 20 and int(said) > limits.max_bytes:
+        raise too_large
+    num_bytes = 0
+    async for chunk in response.aiter_raw():
+        num_bytes += len(chunk)
+        if num_bytes > limits.max_bytes:
+            raise too_large
+        write(chunk)
+    return None
 
 
-async def _resolve(url: httpx.URL, allowed_private: Collection[str]) -> list[str]:
-    """All addresses of the host, every one of them judged: one private address refuses the host."""
-    host = url.raw_host.decode("ascii")
+def _judged(text: str, limits: FetchLimits, what: str) -> httpx.URL:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port_of(url), type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise _failed("the host name cannot be resolved") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not is_allowed_private(url, allowed_private) and not all(map(_is_public_text, addresses)):
-        raise _failed("the host is not on the public internet; this server does not fetch from private networks")
-    return addresses
-
-
-def _is_public_text(address: str) -> bool:
-    return is_public(ipaddress.ip_address(address.partition("%")[0]))
-
-
-def _judged(text: str, allowed_private: Collection[str], what: str) -> httpx.URL:
-    try:
-        return parse_media_url(text, allowed_private)
+        return parse_media_url(text, limits.allowed_private, limits.ports)
     except InvalidURL as error:
         raise _failed(f"{what}: {error.message}") from error
 

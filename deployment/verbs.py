@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from deployment.webhooks.verbs import VERB as WEBHOOKS
 from hhray.errors import ConfigError
 from hhray.settings import load_settings
 from hhray.verb import Verb
@@ -129,5 +130,6 @@ VERBS: tuple[Verb, ...] = (
     Verb("serve", "run the server in the foreground", _configure_serve, _run_serve),
     Verb("demo", "one command from a prompt to a clip, on this machine", _configure_demo, _run_demo),
     Verb("keys", "make API keys", _configure_keys, _run_keys),
+    WEBHOOKS,
     Verb("migrate", "make the task store, or bring it to this version", _configure_migrate, _run_migrate),
 )

@@ -5,19 +5,14 @@ Format and pixel count are checked in the file's header, before anything is deco
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from hhray.errors import MediaError
+from engine.picture_file import opened_picture
 from hhray.geometry import Box, Size
-
-FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 def probe_picture(path: str | Path, max_pixels: int) -> Size:
@@ -26,7 +21,7 @@ def probe_picture(path: str | Path, max_pixels: int) -> Size:
     Raises:
         MediaError: UnsupportedFileFormat (no JPEG, PNG or WEBP, or damaged) or TooLarge.
     """
-    with _opened(path, max_pixels) as image:
+    with opened_picture(path, max_pixels) as image:
         return Size(*image.size)
 
 
@@ -39,7 +34,7 @@ def load_picture(path: str | Path, size: Size, max_pixels: int, aspect: float | 
     """
     aspect = aspect or size.aspect
     part = size.middle(aspect)
-    with _opened(path, max_pixels) as image:
+    with opened_picture(path, max_pixels) as image:
         width, height = min(image.width, image.height * aspect), min(image.height, image.width / aspect)
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (left, top, left + width, top + height)
@@ -52,36 +47,3 @@ def framed(pixels: NDArray[np.uint8], part: Box, size: Size) -> NDArray[np.uint8
     """Pixels [h, w, 3] at their part of a picture of `size`, [H, W, 3], with their edges repeated around them."""
     below, right = size.height - part.top - part.height, size.width - part.left - part.width
     return np.pad(pixels, ((part.top, below), (part.left, right), (0, 0)), mode="edge")
-
-
-@contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
-    """The decoded picture, turned upright."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(image, max_pixels)
-                image.load()
-                upright = ImageOps.exif_transpose(image)
-        except MediaError:
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _too_large(max_pixels) from error
-        except Exception as error:  # Pillow's parsers raise errors of a dozen kinds on damaged files
-            raise MediaError(
-                "UnsupportedFileFormat",
-                f"the picture cannot be read; send an undamaged {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
-            ) from error
-    with upright:
-        yield upright
-
-
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise _too_large(max_pixels, f"{width}x{height} ")
-
-
-def _too_large(max_pixels: int, what: str = "") -> MediaError:
-    return MediaError("TooLarge", f"the picture has too many {what}pixels; send one of at most {max_pixels:,} pixels")

@@ -25,7 +25,8 @@ VIDEO_DECODERS = frozenset({"h264", "hevc", "vp9", "libvpx-vp9", "av1", "libdav1
 PCM_KINDS = ("u8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f64le", "alaw", "mulaw")
 PACKED_SOUND = frozenset({"aac", "mp3", "mp3float", "alac", "flac", "vorbis", "libvorbis", "opus", "libopus", "ac3"})
 SOUND_DECODERS = PACKED_SOUND | {f"pcm_{kind}" for kind in PCM_KINDS}
-OPTIONS = {"codec_whitelist": ",".join(sorted(VIDEO_DECODERS | SOUND_DECODERS))}
+# No protocol has that name: whatever a file refers to, nothing but the open file itself is ever read.
+OPTIONS = {"codec_whitelist": ",".join(sorted(VIDEO_DECODERS | SOUND_DECODERS)), "protocol_whitelist": "none"}
 
 
 @contextmanager

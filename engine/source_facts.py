@@ -13,10 +13,11 @@ from engine.source_container import opened, picture_stream, shown_size, sound_st
 from hhray.errors import MediaError
 
 FRAMES_TRIED = 12
+MOST_FRAMES = 1_000_000
 MISSING_SECONDS = 0.5  # of picture that the header promises and the file does not hold: it was cut off
 
 
-def facts(path: Path) -> dict[str, Any]:
+def facts(path: Path, max_frames: int = MOST_FRAMES) -> dict[str, Any]:
     """Width, height, seconds, frames_per_second and has_sound of an MP4 or MOV file.
 
     Raises:
@@ -29,7 +30,7 @@ def facts(path: Path) -> dict[str, Any]:
         found["width"], found["height"], first_decoded = _first_frames(container, stream)
     with opened(path, "mp4") as container:
         stream = picture_stream(container)
-        frames, began, ended = _index(container, stream)
+        frames, began, ended = _index(container, stream, max_frames)
         promised = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     seconds = ended - max(began, first_decoded)
     if seconds <= 0 or promised - (ended - began) > MISSING_SECONDS:
@@ -50,7 +51,7 @@ def _first_frames(container: InputContainer, stream: VideoStream) -> tuple[int, 
     return seen
 
 
-def _index(container: InputContainer, stream: VideoStream) -> tuple[int, float, float]:
+def _index(container: InputContainer, stream: VideoStream, max_frames: int) -> tuple[int, float, float]:
     """Number of pictures, and the times in seconds at which the first begins and the last ends."""
     times: list[int] = []
     ended = 0
@@ -58,6 +59,8 @@ def _index(container: InputContainer, stream: VideoStream) -> tuple[int, float, 
         if packet.size and packet.pts is not None and not packet.is_discard:
             times.append(packet.pts)
             ended = max(ended, packet.pts + (packet.duration or 0))
+            if len(times) > max_frames:
+                raise MediaError("TooLarge", f"the video has more than {max_frames} pictures; send a shorter one")
     if not times or stream.time_base is None:
         raise MediaError("UnsupportedFileFormat", "the video has no pictures; send an undamaged file")
     return len(times), float(min(times) * stream.time_base), float(ended * stream.time_base)

@@ -1,26 +1,30 @@
 """A process for hostile media files: limited in memory, time and what it may write, watched from outside.
 
 FFmpeg reads a hundred codecs in C, and the files come from anybody. So no file is opened in the server: `ask` starts
-`python -m engine.source_reader` for one order and believes nothing of its answer but short, well-formed JSON. The
-reader takes its limits on itself (`accept_limits`) before it opens the file.
+`python -m engine.source_reader` or `engine.picture_reader` for one order and believes nothing of its answer but short,
+well-formed JSON. The reader gives up what it does not need (engine.reader_confinement) before it opens the file.
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import math
+import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+from engine.reader_answer import NO_ROOM
 from hhray.errors import MediaError
 
+logger = logging.getLogger("ray.serve")
+
 READER = "engine.source_reader"
+PICTURE_READER = "engine.picture_reader"
 MAX_ANSWER_BYTES = 64 * 1024
 START_SECONDS = 10  # for the reader's own imports, on a busy machine
 REASONS = ("UnsupportedFileFormat", "TooLarge")
@@ -35,48 +39,41 @@ class Limits:
     file_bytes: int = 0
 
 
-def accept_limits(memory_bytes: int, seconds: float, file_bytes: int) -> None:
-    """In the reader: no way back from these, not even for code that a file smuggled in."""
-    computing = math.ceil(seconds)
-    for kind, value in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, computing),
-        (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(kind)
-        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (limit, limit))
-
-
-def ask(what: str, order: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def ask(
+    what: str, order: dict[str, Any], limits: Limits, output: IO[bytes] | None = None, reader: str = ""
+) -> dict[str, Any]:
     """Have a reader carry out an order; returns its answer.
 
     Args:
         what: "the video", for messages.
         order: plain values; `task` names what to do (engine.source_reader).
+        output: an open file that the reader writes to, from its beginning.
+        reader: the module to run; empty: READER.
 
     Raises:
         MediaError: UnsupportedFileFormat (the file is of another kind or damaged, or the reader died over it) or
             TooLarge (memory or time ran out).
+        OSError: no room for the output.
     """
     whole = order | {
         "memory_bytes": limits.memory_bytes,
         "seconds": limits.seconds,
         "file_bytes": limits.file_bytes,
     }
-    output, exit_code, late = _run(json.dumps(whole), limits.seconds + START_SECONDS)
+    kept = () if output is None else (output.fileno(),)
+    whole |= {"output": kept[0]} if kept else {}
+    written, exit_code, late = _run(reader or READER, json.dumps(whole), kept, limits.seconds + START_SECONDS)
     if late or exit_code in (-signal.SIGXCPU, -signal.SIGKILL):
         raise MediaError(
             "TooLarge", f"{what} takes more than {limits.seconds:g} seconds to read; send a shorter or smaller one"
         )
-    return _checked_answer(what, output, exit_code)
+    return _checked_answer(what, written, exit_code)
 
 
-def _run(order: str, seconds: float) -> tuple[bytes, int, bool]:
+def _run(reader: str, order: str, kept: tuple[int, ...], seconds: float) -> tuple[bytes, int, bool]:
     """What the reader wrote, its exit code, and whether it was killed for being late."""
     late = threading.Event()
-    command = [sys.executable, "-P", "-m", READER, order]
+    command = [sys.executable, "-P", "-m", reader, order]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell; the order is data
         command,
         stdin=subprocess.DEVNULL,
@@ -85,6 +82,7 @@ def _run(order: str, seconds: float) -> tuple[bytes, int, bool]:
         cwd="/",
         env=_environment(),
         start_new_session=True,
+        pass_fds=kept,
     ) as process:
 
         def stop() -> None:
@@ -125,8 +123,12 @@ def _checked_answer(what: str, output: bytes, exit_code: int) -> dict[str, Any]:
         answer = None
     if not isinstance(answer, dict):
         raise damaged from RuntimeError(f"the reader ended with {exit_code} and wrote {output[:200]!r}")
+    if answer.pop("networked", False):
+        logger.warning("media are read without a filter that takes the network away: this machine has none")
     if "reason" not in answer:
         return answer
+    if answer["reason"] == NO_ROOM:
+        raise OSError(errno.ENOSPC, f"no room for what is read of {what}; free some on the disk of the scratch folder")
     reason, message = answer["reason"], str(answer.get("message", ""))[:500]
     if reason not in REASONS or not message:
         raise damaged

@@ -51,7 +51,15 @@ def probe_video(path: Path, *, memory_bytes: int = DEFAULT_MEMORY_BYTES, seconds
         MediaError: UnsupportedFileFormat (no MP4 or MOV, damaged, no picture) or TooLarge (pixels, memory, time).
     """
     order = {"task": "probe", "path": str(path.absolute()), "kinds": VIDEO_KINDS}
-    answer = ask("the video", order, Limits(memory_bytes, seconds))
+    return video_facts(ask("the video", order, Limits(memory_bytes, seconds)))
+
+
+def video_facts(answer: dict[str, Any]) -> VideoFacts:
+    """What a reader found, believed as far as it makes sense.
+
+    Raises:
+        MediaError: UnsupportedFileFormat: it makes none.
+    """
     try:
         size = Size(int(answer["width"]), int(answer["height"]))
         facts = VideoFacts(

@@ -25,6 +25,7 @@ from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSett
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
 from hhray.tenancy import TenantSettings, check_reserved
 from hhray.upload_settings import UploadSettings
+from hhray.webhook_settings import WebhookSettings
 
 
 class Settings(BaseSettings):
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     tenants: dict[str, TenantSettings] = Field(
         default_factory=dict, description="Weight, priority and reserved share by tenant; others have the defaults."
     )
+    webhooks: WebhookSettings = WebhookSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()

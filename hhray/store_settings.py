@@ -56,10 +56,17 @@ class MediaSettings(SettingsGroup):
 
     allowed_private: tuple[str, ...] = Field(
         default=(),
-        description="host:port pairs that may be fetched although their "
-        "address is private; each redirect is checked anew.",
+        description="host:port pairs that may be connected to although their "
+        "address is private, for media and webhooks; each redirect is checked anew.",
+    )
+    ports: tuple[int, ...] = Field(
+        default=(80, 443),
+        min_length=1,
+        description="TCP ports of the public internet that may be connected to, for media and webhooks; "
+        "allowed_private needs none of them.",
     )
     timeout_seconds: float = Field(default=30.0, gt=0, description="Longest download of one picture.")
+    idle_seconds: float = Field(default=10.0, gt=0, description="A download that brings nothing for so long is ended.")
     task_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Longest download of all files of one task together, a video among them."
     )
@@ -67,8 +74,8 @@ class MediaSettings(SettingsGroup):
     max_video_bytes: int = Field(default=100_000_000, ge=1, description="Largest video file.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, checked before it is decoded.")
     max_redirects: int = Field(default=3, ge=0, description="Redirects followed for one file.")
-    probe_seconds: float = Field(default=20.0, gt=0, description="CPU time a look into one video may take.")
-    probe_bytes: int = Field(default=2 * 1024**3, ge=1, description="Memory a look into one video may take.")
+    probe_seconds: float = Field(default=20.0, gt=0, description="CPU time a look into one file may take.")
+    probe_bytes: int = Field(default=2 * 1024**3, ge=1, description="Memory a look into one file may take.")
 
 
 class KeySettings(SettingsGroup):

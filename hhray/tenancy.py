@@ -23,6 +23,18 @@ class TenantSettings(BaseModel):
         default=0.0, ge=0, le=1, description="Share of all GPUs the tenant owns: inside it its tasks wait for nobody."
     )
     marking: MarkingPolicy = Field(default=MarkingPolicy(), description="Marks of its clips, where not the server's.")
+    webhook_url: str = Field(
+        default="",
+        pattern="^(https?://.+)?$",
+        max_length=2048,
+        description="Where the end of each of its tasks is told that names no webhook_url itself; empty: nowhere.",
+    )
+    webhook_generations: tuple[int, ...] = Field(
+        default=(1,),
+        min_length=1,
+        max_length=8,
+        description="Secrets its webhooks are signed with (`hhray webhooks secret`): two while one is being changed.",
+    )
 
 
 ANYBODY = TenantSettings()

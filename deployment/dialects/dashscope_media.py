@@ -123,7 +123,7 @@ def _read(path: str, kind: MediaType, url: object, settings: MediaSettings) -> G
     if url[:7].lower() == "file://":
         raise InvalidURL(f"{path}: a file:// URL is the client's to upload (GET /api/v1/uploads); expected the {what}.")
     try:
-        parse_media_url(url, settings.allowed_private)
+        parse_media_url(url, settings.allowed_private, settings.ports)
     except InvalidURL as error:
         raise InvalidURL(f"{path}: {error.message}.") from error
     return GivenMedia(Media(type=kind, url=url))

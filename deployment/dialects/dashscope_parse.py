@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from deployment.addresses import read_webhook
 from deployment.create_call import CreateCall
 from deployment.dialects.dashscope_fields import (
     read_boolean,
@@ -95,7 +96,9 @@ def parse_envelope(
     bound_prompt(request)  # refuses a prompt that names a picture which is not there
     deadline = read_integer("deadline_seconds", parameters, 1, MAX_DEADLINE_SECONDS, default=0)
     drawn = parameters.get("seed") is None
-    return CreateCall(request, tuple(item.data for item in items), float(deadline), seed_drawn=drawn)
+    webhook = read_webhook("parameters.webhook_url", parameters.get("webhook_url"), media)
+    files = tuple(item.data for item in items)
+    return CreateCall(request, files, float(deadline), seed_drawn=drawn, webhook=webhook)
 
 
 def refused_request(envelope: Envelope, workspace: str = "") -> ClipRequest:

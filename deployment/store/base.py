@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployment.store.upload_verbs import Upload, UploadStart
+from deployment.webhooks.records import Delivery, DeliveryAttempt, DeliveryFilter
 from hhray.metrics import RollupRow
 from hhray.request import ClipRequest
 from hhray.tasks import Artifact, Demand, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
@@ -212,3 +213,31 @@ class TaskStore(Protocol):
 
     def uploaded_bytes(self, tenant: str) -> int:
         """Bytes of all the tenant's uploads, as the quota counts them."""
+
+    # --- webhooks
+    def claim_webhooks(self, limit: int, lease_seconds: float, *, per_receiver: int, per_tenant: int) -> list[Delivery]:
+        """Take up to `limit` deliveries that are due, the longest due first, for `lease_seconds`.
+
+        Of one tenant at most `per_tenant` are claimed at a time by all processes together, and `per_receiver` to one
+        host and port.
+        """
+
+    def webhook_answered(
+        self, delivery_id: str, fence: int, status: int, detail: str, seconds: float, retry_seconds: float | None
+    ) -> bool:
+        """Note what came of the attempt `fence`: delivered (2xx), tried again later, or (None) given up.
+
+        False when the delivery was claimed again or has ended since; nothing is noted then.
+        """
+
+    def webhooks(self, query: DeliveryFilter) -> list[Delivery]:
+        """Deliveries, newest first."""
+
+    def webhook_attempts(self, delivery_id: str) -> list[DeliveryAttempt]:
+        """The log of one delivery, first attempt first; an attempt that nobody lived to note is missing."""
+
+    def redeliver_webhook(self, delivery_id: str, tenant: str | None = None) -> bool:
+        """Send it again, now and as often as a new one; False when it is gone, another tenant's or just being sent."""
+
+    def drop_webhooks(self, keep_seconds: float, tenant: str | None = None) -> int:
+        """Remove deliveries that old, with their logs; of all tenants or of one. How many deliveries."""

@@ -260,3 +260,69 @@ RETURNING upload_id, tenant, num_bytes;
 
 -- name: upload_total
 SELECT coalesce(sum(num_bytes), 0) AS num_bytes FROM upload_totals WHERE tenant = :tenant;
+
+-- webhooks
+
+-- name: insert_webhook
+INSERT INTO webhook_deliveries (delivery_id, task_id, tenant, receiver, url, body, created_at, began_at, due_at)
+VALUES (:delivery_id, :task_id, :tenant, :receiver, :url, :body, store_now(), store_now(), store_now())
+ON CONFLICT (delivery_id) DO NOTHING;
+
+-- What is being sent comes first in each line, so that it counts towards the line's cap, whichever process sends it.
+-- name: webhook_candidates
+SELECT delivery_id FROM (
+    SELECT delivery_id, due_at, lease_until, row_number() OVER (
+        PARTITION BY tenant ORDER BY lease_until <= store_now(), due_at, delivery_id
+    ) AS tenant_place
+    FROM (
+        SELECT delivery_id, tenant, due_at, lease_until, row_number() OVER (
+            PARTITION BY tenant, receiver ORDER BY lease_until <= store_now(), due_at, delivery_id
+        ) AS receiver_place
+        FROM webhook_deliveries WHERE state = 'WAITING' AND due_at <= store_now()
+    ) AS by_receiver
+    WHERE receiver_place <= :per_receiver
+) AS by_tenant
+WHERE tenant_place <= :per_tenant AND lease_until <= store_now()
+ORDER BY due_at, delivery_id
+LIMIT :limit;
+
+-- name: webhook_answered
+UPDATE webhook_deliveries SET
+    state = :state,
+    lease_until = 0.0,
+    due_at = store_now() + :wait_seconds,
+    ended_at = CASE WHEN CAST(:state AS TEXT) = 'WAITING' THEN NULL ELSE store_now() END,
+    last_status = :status
+WHERE delivery_id = :delivery_id AND attempts = :fence AND state = 'WAITING';
+
+-- name: insert_webhook_attempt
+INSERT INTO webhook_attempts (delivery_id, attempt, at, seconds, status, detail)
+VALUES (:delivery_id, :attempt, store_now(), :seconds, :status, :detail);
+
+-- name: webhooks
+SELECT * FROM webhook_deliveries
+WHERE (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant)
+    AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
+    AND (CAST(:state AS TEXT) IS NULL OR state = :state)
+ORDER BY created_at DESC, delivery_id
+LIMIT :limit;
+
+-- name: webhook_attempts
+SELECT attempt, at, seconds, status, detail FROM webhook_attempts WHERE delivery_id = :delivery_id ORDER BY attempt;
+
+-- name: redeliver_webhook
+UPDATE webhook_deliveries SET
+    state = 'WAITING', tries = 0, began_at = store_now(), due_at = store_now(), ended_at = NULL
+WHERE delivery_id = :delivery_id
+    AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant)
+    AND lease_until <= store_now();
+
+-- name: drop_webhook_attempts
+DELETE FROM webhook_attempts WHERE delivery_id IN (
+    SELECT delivery_id FROM webhook_deliveries
+    WHERE began_at <= store_now() - :keep_seconds AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant)
+);
+
+-- name: drop_webhooks
+DELETE FROM webhook_deliveries
+WHERE began_at <= store_now() - :keep_seconds AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from deployment.store.statements import Row
+from deployment.webhooks.records import Delivery, DeliveryState
 from hhray.request import ClipRequest
 from hhray.tasks import EngineRecord, Priority, QueuedTask, Task, TaskState
 
@@ -73,4 +74,16 @@ def engine_of(row: Row) -> EngineRecord:
     """A row of the statement `engines`."""
     return EngineRecord(
         row["engine_id"], row["world_size"], row["preset"], row["state"], row["updated_at"], json.loads(row["detail"])
+    )
+
+
+def delivery_of(row: Row) -> Delivery:
+    """A row of the table webhook_deliveries; one that was just claimed also says how long it has waited."""
+    plain = ("delivery_id", "task_id", "tenant", "url", "body", "attempts", "tries", "created_at", "due_at", "ended_at")
+    waited = row["waited_seconds"] if "waited_seconds" in row.keys() else 0.0  # noqa: SIM118 - rows are no mappings
+    return Delivery(
+        state=DeliveryState(row["state"]),
+        last_status=row["last_status"],
+        waited_seconds=waited,
+        **{name: row[name] for name in plain},
     )

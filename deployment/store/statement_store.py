@@ -13,6 +13,7 @@ from deployment.store.create_key_verbs import CreateKeyVerbs
 from deployment.store.metric_verbs import MetricVerbs
 from deployment.store.statements import Database
 from deployment.store.upload_verbs import UploadVerbs
+from deployment.store.webhook_verbs import WebhookVerbs
 from deployment.store.work_verbs import EngineVerbs, MediaVerbs, RouterVerbs
 
 MAIN_CLUSTER = "main"
@@ -27,6 +28,7 @@ class StatementStore(
     RouterVerbs,
     EngineVerbs,
     MetricVerbs,
+    WebhookVerbs,
     TaskStore,
 ):
     """All verbs; `cluster` names the engines that this process belongs to."""

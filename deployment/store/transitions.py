@@ -14,6 +14,7 @@ from deployment.store.base import Claim
 from deployment.store.rollup import event_of, with_queue_wait
 from deployment.store.rows import task_of
 from deployment.store.statements import Transaction, one
+from deployment.store.webhook_verbs import insert_webhook
 from hhray.errors import HhrayError
 from hhray.tasks import Artifact, Task, TaskState
 
@@ -95,6 +96,7 @@ def end_task(transaction: Transaction, task: Task, ending: Ending) -> Task:
     ended = find_tasks(transaction, [task.task_id])[0]
     event = event_of(ended)
     transaction.run("insert_event", task_id=task.task_id, **{**asdict(event), "stages": json.dumps(event.stages)})
+    insert_webhook(transaction, ended)
     return ended
 
 

@@ -90,6 +90,7 @@ PUBLIC_NAMES = {
     "hhray.upload_settings": "UploadSettings",
     "hhray.verb": "Verb",
     "hhray.video_only": "spared_bytes video_only_plan video_only_ranks",
+    "hhray.webhook_settings": "WebhookSettings",
 }
 
 

@@ -110,6 +110,8 @@ class Tables:
         self.drain = Table(self.journal)
         self.costs = Table(self.journal)
         self.events = Table(self.journal)
+        self.webhook_deliveries = Table(self.journal)
+        self.webhook_attempts = Table(self.journal)
         self.rollup = Table(self.journal)
         self.create_keys = Table(self.journal)
         self.uploads = Table(self.journal)

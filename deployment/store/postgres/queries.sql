@@ -91,3 +91,13 @@ DELETE FROM events WHERE event_id = ANY(CAST(:event_ids AS BIGINT[]));
 -- name: open_upload
 SELECT * FROM uploads WHERE upload_id = :upload_id AND sha256 = ''
 FOR UPDATE;
+
+-- name: claim_webhooks
+UPDATE webhook_deliveries SET
+    attempts = attempts + 1, tries = tries + 1, lease_until = store_now() + :lease_seconds
+WHERE delivery_id IN (
+    SELECT delivery_id FROM webhook_deliveries
+    WHERE delivery_id = ANY(CAST(:delivery_ids AS TEXT[])) AND state = 'WAITING' AND lease_until <= store_now()
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING *, store_now() - began_at AS waited_seconds;

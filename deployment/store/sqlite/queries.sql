@@ -67,3 +67,9 @@ DELETE FROM events WHERE event_id <= (SELECT event_id FROM watermark);
 
 -- name: open_upload
 SELECT * FROM uploads WHERE upload_id = :upload_id AND sha256 = '';
+
+-- name: claim_webhooks
+UPDATE webhook_deliveries SET
+    attempts = attempts + 1, tries = tries + 1, lease_until = store_now() + :lease_seconds
+WHERE delivery_id IN (SELECT value FROM json_each(:delivery_ids)) AND state = 'WAITING' AND lease_until <= store_now()
+RETURNING *, store_now() - began_at AS waited_seconds;

@@ -130,6 +130,12 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def serve_settings() -> Callable[[Settings], object]:
+    """`with serve_settings(settings) as live`: for fixtures that live longer than a test."""
+    return serving
+
+
 @pytest.fixture
 def serve_with(make_settings: Callable[..., Settings]) -> Callable[..., object]:
     """A server with other settings: `with serve_with(store={...}) as live`."""

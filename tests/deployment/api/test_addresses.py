@@ -65,7 +65,7 @@ def test_tricks_are_refused(url):
 
 
 def test_an_ordinary_url_passes_and_keeps_path_and_query():
-    url = parse_media_url("https://pictures.example:8443/a%20b.png?Expires=1&Signature=x%2By", ())
+    url = parse_media_url("https://pictures.example:8443/a%20b.png?Expires=1&Signature=x%2By", (), (443, 8443))
     assert (url.host, url.port, url.raw_path) == ("pictures.example", 8443, b"/a%20b.png?Expires=1&Signature=x%2By")
 
 
@@ -75,3 +75,17 @@ def test_an_exception_holds_for_its_host_and_port_only():
     for url in ("http://127.0.0.1:9001/x", "http://127.0.0.1/x", "http://127.0.0.2:9000/x"):
         with pytest.raises(InvalidURL):
             parse_media_url(url, allowed)
+
+
+@pytest.mark.parametrize("url", ["http://a.example:22/", "https://a.example:8443/", "http://a.example:65535/"])
+def test_other_ports_are_refused_unless_they_are_listed(url):
+    with pytest.raises(InvalidURL, match="port 80 or 443"):
+        parse_media_url(url, ())
+    listed = parse_media_url(url, (), (22, 8443, 65535))
+    assert listed.host == "a.example"
+    assert parse_media_url(url, (f"a.example:{listed.port}",)).port == listed.port
+
+
+@pytest.mark.parametrize("url", ["http://a.example/", "https://a.example:443/", "https://a.example:80/"])
+def test_the_usual_ports_pass(url):
+    assert parse_media_url(url, ()).host == "a.example"

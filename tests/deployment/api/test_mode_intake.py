@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import pytest
+from PIL import Image
 
 from deployment.artifacts import input_key
 from hhray.geometry import Ratio
@@ -16,6 +18,11 @@ def body(model, *media, **parameters):
     items = [{"type": kind, "url": url} for kind, url in media]
     given = {"prompt": "it runs", "media": items}
     return {"model": model, "input": given, "parameters": {"resolution": "256P", **parameters}}
+
+
+def pixels(data):
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return image.size, image.tobytes()
 
 
 def data_uri(data):
@@ -42,7 +49,8 @@ def test_references_inside_the_request_and_by_url_end_up_in_their_order(served, 
     assert (task.ready, task.request.ratio, task.request.duration) == (True, Ratio.R9_16, 4)
     assert [media.key for media in task.request.media] == [input_key(task_id, index) for index in range(3)]
     stored = [live.services.artifacts.local_path(media.key).read_bytes() for media in task.request.media]
-    assert stored == [inside, files["/b"], last]
+    given = [inside, files["/b"], last]
+    assert [pixels(data) for data in stored] == [pixels(data) for data in given]
     assert live.kicked == [task_id]
 
 
@@ -59,7 +67,9 @@ def test_a_video_gives_its_length_and_ratio(served, picture, video):
     assert (request.ratio, request.duration, request.source_seconds) == (Ratio.R4_3, 4, pytest.approx(3.2, abs=0.01))
     assert request.output_seconds == request.source_seconds
     assert task.gpu_seconds == pytest.approx(live.services.cost.gpu_seconds(request.geometry))
-    assert live.services.artifacts.local_path(input_key(task_id, 1)).read_bytes() == files["/v"]
+    stored = live.services.artifacts.local_path(input_key(task_id, 1)).read_bytes()
+    assert len(stored) == len(files["/v"])
+    assert stored[: stored.index(b"moov")] == files["/v"][: files["/v"].index(b"moov")]  # the media itself
     live.finish(task_id)
     assert live.get(task_id)["usage"]["duration"] == pytest.approx(6.4, abs=0.02)
 

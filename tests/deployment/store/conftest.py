@@ -23,6 +23,7 @@ EMPTY = "".join(
     for table in (
         *("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup"),
         *("create_keys", "uploads", "upload_totals"),
+        *("webhook_deliveries", "webhook_attempts"),
     )
 )
 
