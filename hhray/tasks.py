@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hhray.quotas import Quota
 from hhray.request import ClipRequest
 
 
@@ -67,7 +68,9 @@ class NewTask:
 
     `deadline_seconds` is how long after submit the clip should be there (0: the scheduler's default, a multiple of
     `gpu_seconds`). A `reserved` task runs on the share of the GPUs that its tenant owns. `fingerprint` tells creates of
-    one idempotency key apart; `webhook` is the URL that is told of the end, empty: nobody is.
+    one idempotency key apart; `webhook` is the URL that is told of the end, empty: nobody is. The task is refused when
+    its tenant's `quota` has no room for it. `prompt_hash` goes into the audit log; without `keep_prompt` the prompt is
+    blanked once the task has ended.
     """
 
     tenant: str
@@ -84,6 +87,9 @@ class NewTask:
     reserved: bool = False
     fingerprint: str = ""
     webhook: str = ""
+    quota: Quota = Quota()
+    prompt_hash: str = ""
+    keep_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,7 @@ class Task:
     fingerprint: str = ""
     webhook: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    keep_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)

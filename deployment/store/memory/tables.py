@@ -111,8 +111,11 @@ class Tables:
         self.costs = Table(self.journal)
         self.events = Table(self.journal)
         self.rollup = Table(self.journal)
+        self.tenant_counters = Table(self.journal)
+        self.usage_days = Table(self.journal)
+        self.audit = Table(self.journal)
         self.counters = Table(self.journal)
-        for name in ("number", "sequence", "event_id", "watermark"):
+        for name in ("number", "sequence", "event_id", "watermark", "audit_id"):
             self.counters.put(name, {"last": 0})
         self.journal.clear()
 

@@ -64,3 +64,17 @@ SELECT * FROM events WHERE event_id > (SELECT event_id FROM watermark) ORDER BY 
 
 -- name: drop_folded
 DELETE FROM events WHERE event_id <= (SELECT event_id FROM watermark);
+
+-- tenants
+
+-- name: lock_before_many
+SELECT last FROM sequence;
+
+-- name: lock_tenants
+SELECT tenant FROM tenant_counters WHERE tenant IN (SELECT value FROM json_each(:tenants));
+
+-- name: tasks_to_forget
+SELECT task_id FROM tasks WHERE tenant = :tenant ORDER BY submitted_at, number LIMIT :limit;
+
+-- name: drop_tasks
+DELETE FROM tasks WHERE task_id IN (SELECT value FROM json_each(:task_ids));

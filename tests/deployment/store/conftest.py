@@ -21,7 +21,9 @@ from hhray.tasks import Artifact, NewTask
 EMPTY = "".join(
     f"DELETE FROM {table};"
     for table in ("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup")
+    + ("tenant_counters", "usage_days")
 )
+EMPTY += "UPDATE audit_retention SET keep_after = 1e18; DELETE FROM audit; UPDATE audit_retention SET keep_after = 0;"
 
 
 @pytest.fixture(scope="session")
