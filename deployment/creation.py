@@ -14,9 +14,9 @@ from deployment.create_call import CreateCall
 from deployment.keys import Caller
 from deployment.services import Services
 from hhray.errors import InvalidParameter, Throttled
+from hhray.quotas import longest
 from hhray.request import ClipRequest
 from hhray.tasks import NewTask, Task
-from hhray.tenancy import tenant_settings
 
 BACKLOG_RETRY_SECONDS = 5.0
 
@@ -86,12 +86,12 @@ def _insert(services: Services, caller: Caller, call: CreateCall, request_id: st
 
 
 def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: str, task_id: str) -> NewTask:
-    granted, clip = tenant_settings(services.settings.tenants, caller.tenant), call.request
+    granted, clip = services.settings.granted(caller.tenant), call.request
     return NewTask(
         tenant=caller.tenant,
         request=clip,
         request_id=request_id,
-        gpu_seconds=services.cost.gpu_seconds(clip.geometry),
+        gpu_seconds=services.cost.gpu_seconds(longest(clip).geometry),
         ready=not clip.media,
         task_id=task_id,
         ttl_seconds=services.settings.store.task_ttl_seconds,
@@ -100,6 +100,9 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
         deadline_seconds=call.deadline_seconds,
         priority=granted.priority,
         reserved=granted.reserved > 0,
+        quota=granted.quota,
+        prompt_hash=services.keys.prompt_hash(f"{clip.prompt}\0{clip.dialogue}"),
+        keep_prompt=granted.keep_prompts,
     )
 
 

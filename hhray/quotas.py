@@ -98,11 +98,16 @@ def month_end(now: float) -> float:
     return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()
 
 
+def longest(request: ClipRequest) -> ClipRequest:
+    """The request, or while the length of its source video is not known the longest it may turn out to be."""
+    if request.mode is Mode.VIDEO_EDIT and not request.source_seconds:
+        return request.model_copy(update={"duration": MAX_DURATION})
+    return request
+
+
 def charge_of(request: ClipRequest, gpu_seconds: float) -> Charge:
     """What a task takes. A video to edit whose length is not known yet takes the most there is until it is."""
-    unknown = request.mode is Mode.VIDEO_EDIT and not request.source_seconds
-    seconds = float(MAX_DURATION) if unknown else request.output_seconds
-    return Charge(milliseconds(gpu_seconds), milliseconds(seconds))
+    return Charge(milliseconds(gpu_seconds), milliseconds(longest(request).output_seconds))
 
 
 def check_fits(quota: Quota, charge: Charge) -> None:

@@ -17,7 +17,9 @@ from deployment.store.work_verbs import EngineVerbs, MediaVerbs, RouterVerbs
 MAIN_CLUSTER = "main"
 
 
-class StatementStore(ClusterVerbs, ClientVerbs, MediaVerbs, RouterVerbs, EngineVerbs, MetricVerbs, TenantVerbs, TaskStore):
+class StatementStore(
+    ClusterVerbs, ClientVerbs, MediaVerbs, RouterVerbs, EngineVerbs, MetricVerbs, TenantVerbs, TaskStore
+):
     """All verbs; `cluster` names the engines that this process belongs to."""
 
     def __init__(self, database: Database, cluster: str = MAIN_CLUSTER) -> None:

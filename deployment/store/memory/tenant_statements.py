@@ -68,9 +68,7 @@ class TenantStatements(WorkStatements):
     def time(self) -> list[Cells]:
         return [{"now": self.now}]
 
-    def correct_charge(
-        self, tenant: str, finished: int, day: int, gpu_ms: int, month: int, video_ms: int
-    ) -> int:
+    def correct_charge(self, tenant: str, finished: int, day: int, gpu_ms: int, month: int, video_ms: int) -> int:
         row = self.tables.tenant_counters.get(tenant)
         if row is None:
             return 0

@@ -161,7 +161,7 @@ def test_creates_and_ends_at_the_same_time_wait_for_nobody_for_ever(database, ov
             errors.append(error)
 
     created = [[new_task(tenant=f"tenant{n % 3}") for n in range(8)] for _ in range(3)]
-    works = [lambda: store.reap(1), lambda: store.expire(), lambda: store.forget("tenant1")]
+    works = [lambda: store.reap(1), store.expire, lambda: store.forget("tenant1")]
     works += [lambda mine=mine: [store.create(new) for new in mine] for mine in created]
     threads = [threading.Thread(target=run, args=(work,)) for work in works]
     for thread in threads:

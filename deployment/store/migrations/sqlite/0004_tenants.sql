@@ -28,7 +28,7 @@ CREATE TABLE usage_days (
     PRIMARY KEY (tenant, day, model, resolution, mode)
 ) STRICT, WITHOUT ROWID;
 
--- Append-only: nothing is changed, and nothing younger than `keep_after` is removed. Only `hhray audit drop` moves it.
+-- Append-only: nothing is changed, and nothing younger than `keep_after` is removed. Only `hhray audit --drop-older-than` moves it.
 CREATE TABLE audit (
     audit_id    INTEGER PRIMARY KEY AUTOINCREMENT,
     at          REAL    NOT NULL,
