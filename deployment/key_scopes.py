@@ -33,6 +33,6 @@ def check_scope(scopes: frozenset[Scope], needed: Scope) -> None:
     if needed not in scopes:
         has = ", ".join(sorted(scopes)) or "none"
         raise AccessDenied(
-            f"Access denied. Expected an API-key with the scope '{needed.value}', this one has: {has}. An administrator "
-            f"makes one by 'hhray keys create --scope {needed.value}'."
+            f"Access denied. Expected an API-key with the scope '{needed.value}', this one has: {has}. An "
+            f"administrator makes one by 'hhray keys create --scope {needed.value}'."
         )

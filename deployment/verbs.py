@@ -1,4 +1,5 @@
-"""The verbs of this package: serve, demo, migrate, keys, usage, audit, forget. Ray is imported when a verb runs, not before."""
+"""The verbs of this package: serve, demo, migrate, keys, usage, audit, forget. Ray is imported when
+one runs."""
 
 from __future__ import annotations
 

@@ -48,6 +48,9 @@ class Quota:
         return milliseconds(self.video_seconds_per_month)
 
 
+NO_QUOTA = Quota()
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """What one task takes of its tenant's day and month, in milliseconds."""

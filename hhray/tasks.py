@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from hhray.quotas import Quota
+from hhray.quotas import NO_QUOTA, Quota
 from hhray.request import ClipRequest
 
 
@@ -87,7 +87,7 @@ class NewTask:
     reserved: bool = False
     fingerprint: str = ""
     webhook: str = ""
-    quota: Quota = Quota()
+    quota: Quota = NO_QUOTA
     prompt_hash: str = ""
     keep_prompt: bool = True
 

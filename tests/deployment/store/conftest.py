@@ -18,11 +18,8 @@ from hhray.request import ClipRequest, Mode
 from hhray.settings import load_settings
 from hhray.tasks import Artifact, NewTask
 
-EMPTY = "".join(
-    f"DELETE FROM {table};"
-    for table in ("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup")
-    + ("tenant_counters", "usage_days")
-)
+TABLES = "tasks leases media_claims engines drain costs events rollup tenant_counters usage_days"
+EMPTY = "".join(f"DELETE FROM {table};" for table in TABLES.split())
 EMPTY += "UPDATE audit_retention SET keep_after = 1e18; DELETE FROM audit; UPDATE audit_retention SET keep_after = 0;"
 
 
