@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,9 +38,11 @@ class Publication:
         self._store_patience = settings.publish_patience_seconds
         self._upload_patience = settings.artifact_patience_seconds
 
-    async def publish(self, claim: Claim, path: Path, notice: str, stages: Stages) -> bool:
+    async def publish(
+        self, claim: Claim, path: Path, notice: str, stages: Stages, facts: Mapping[str, str] | None = None
+    ) -> bool:
         """Make the file at `path`, which is consumed, the result of a claim. `stages` gives the seconds by stage as of
-        the moment it is called. False: the task is another's now, and this file is gone.
+        the moment it is called, `facts` say how it was made. False: the task is another's now, and this file is gone.
 
         Raises:
             ArtifactsUnavailable: the artifact store took no file in time; the task is still this owner's.
@@ -55,7 +57,7 @@ class Publication:
         finally:
             path.unlink(missing_ok=True)
         published = await _patiently(
-            lambda: asyncio.to_thread(self._commit, claim, artifact, notice, stages),
+            lambda: asyncio.to_thread(self._commit, claim, artifact, notice, stages, facts or {}),
             StoreUnavailable,
             self._store_patience,
             name,
@@ -75,9 +77,9 @@ class Publication:
             raise ArtifactsUnavailable(f"{artifact.key} reads back other bytes than were written; check its disk")
         return artifact
 
-    def _commit(self, claim: Claim, artifact: Artifact, notice: str, stages: Stages) -> bool:
+    def _commit(self, claim: Claim, artifact: Artifact, notice: str, stages: Stages, facts: Mapping[str, str]) -> bool:
         task_id = claim.task.task_id
-        ended = self._store.publish(task_id, claim.owner, claim.fence, artifact, stages(), notice)
+        ended = self._store.publish(task_id, claim.owner, claim.fence, artifact, stages(), notice, facts)
         if ended is not None:
             return True
         # A commit whose answer was lost on the way looks like a lost lease, but the row then names this very file.
