@@ -87,6 +87,18 @@ def blank_prompt(transaction: Transaction, task: Task) -> None:
 
 def account_for_end(transaction: Transaction, ended: Task, key_id: str) -> None:
     """Settle the charge of a task that has ended, count it in its day's usage, and write it down."""
+    _note(
+        transaction,
+        ended.state.value.lower(),
+        ended.tenant,
+        key_id,
+        ended.task_id,
+        ended.request,
+        weights=ended.facts.get("weights", ""),
+        layout=ended.facts.get("layout", ""),
+        result=ended.artifact_sha256,
+        code=ended.error_code,
+    )
     charge, made = charge_of(ended.request, ended.gpu_seconds), ended.state is TaskState.SUCCEEDED
     back = (0, 0) if made else (charge.gpu_ms, charge.video_ms)
     _correct(transaction, ended.tenant, ended.submitted_at, *back, finished=True)
@@ -102,18 +114,6 @@ def account_for_end(transaction: Transaction, ended: Task, key_id: str) -> None:
         cancels=int(ended.state is TaskState.CANCELED),
         video_ms=milliseconds(ended.request.output_seconds) if made else 0,
         gpu_ms=charge.gpu_ms if made else 0,
-    )
-    _note(
-        transaction,
-        ended.state.value.lower(),
-        ended.tenant,
-        key_id,
-        ended.task_id,
-        ended.request,
-        weights=ended.facts.get("weights", ""),
-        layout=ended.facts.get("layout", ""),
-        result=ended.artifact_sha256,
-        code=ended.error_code,
     )
 
 

@@ -99,9 +99,9 @@ def end_task(transaction: Transaction, task: Task, ending: Ending) -> Task:
     transaction.run("drop_media_claim", task_id=task.task_id)
     blank_prompt(transaction, task)
     ended = find_tasks(transaction, [task.task_id])[0]
-    account_for_end(transaction, ended, ending.key_id)
     event = event_of(ended)
     transaction.run("insert_event", task_id=task.task_id, **{**asdict(event), "stages": json.dumps(event.stages)})
+    account_for_end(transaction, ended, ending.key_id)  # last: it locks the tenant's counters until the commit
     return ended
 
 
