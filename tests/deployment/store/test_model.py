@@ -237,6 +237,15 @@ class Histories(RuleBasedStateMachine):
         assert {item.task_id for item in self.store.queued()} == waiting
 
     @invariant()
+    def a_tenants_counters_are_the_sums_over_its_tasks(self):
+        unfinished = sum(task.state not in ENDED for task in self.tasks.values())
+        assert self.store.quota_use("alice").unfinished == unfinished
+        counted = Counter()
+        for row in self.store.usage("alice", 0, 99_999):
+            counted.update({"succeeded": row.clips, "failed": row.failures, "canceled": row.cancels})
+        assert +counted == self.ends
+
+    @invariant()
     def each_ended_task_is_one_event(self):
         counted = Counter()
         for row in self.store.metric_rows():

@@ -177,6 +177,18 @@ def test_creates_and_ends_at_the_same_time_wait_for_nobody_for_ever(database, ov
     assert unfinished == depth.queued + depth.running
 
 
+def test_a_release_and_a_lost_lease_keep_the_charge(timed, clock, new_task):
+    task = timed.create(new_task())
+    (claim,) = timed.claim([task.task_id], "engine", 5.0)
+    assert timed.quota_use("alice").running == 1
+    timed.release(task.task_id, "engine", claim.fence)
+    timed.claim([task.task_id], "engine", 5.0)
+    clock[0] += 6.0
+    timed.reap(3)
+    use = timed.quota_use("alice")
+    assert (use.running, use.unfinished, use.gpu_ms) == (0, 1, 10_000)
+
+
 def test_usage_counts_every_end_once(timed, clock, new_task, artifact):
     for how in ("succeeded", "succeeded", "failed", "canceled"):
         end(timed, timed.create(new_task(clip={"duration": 4})), artifact, how)
