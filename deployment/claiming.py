@@ -52,4 +52,5 @@ def batch_of(claims: Sequence[Claim], start: Start) -> RunningBatch:
         submitted_at=min(task.submitted_at for task in tasks),
         deadline=min((task.deadline for task in tasks if task.deadline), default=0.0),
         reserved=all(task.reserved for task in tasks),
+        tenants=tuple(task.tenant for task in tasks),
     )

@@ -29,6 +29,8 @@ from deployment.scheduler.values import GangPlan, GangState, Measurement, Start
 from deployment.seat import GangSeat
 from deployment.store import open_store
 from deployment.store.base import Claim
+from engine.checkpoint.digest import weights_digest
+from engine.release import weights_folder
 from hhray.errors import ArtifactsUnavailable, EngineFault, RequestError, StoreUnavailable
 from hhray.prompting import load_rewriter
 from hhray.served_model import ServedModel
@@ -77,6 +79,8 @@ class ClipEngine:
             settings.router.heartbeat_seconds,
             self._describe,
         )
+        folder = weights_folder(settings.engine.checkpoint, settings.engine.preset)
+        self._weights = asyncio.ensure_future(asyncio.to_thread(weights_digest, folder, settings.engine.preset))
         await self._ensure_gang()
         self._start_seconds = time.monotonic() - began
         logger.info("engine ready after %.1f s", self._start_seconds)
@@ -167,6 +171,7 @@ class ClipEngine:
             rewriter=self._rewriter,
             finishing=self._finishing,
             observe=self._measured.append,
+            weights=self._weights,
         )
 
     async def _ask_router(self, ticket: str | None, state: GangState) -> GangPlan:

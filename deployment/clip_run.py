@@ -56,10 +56,13 @@ class ClipRun:
         rewriter: Rewriter | None = None,
         finishing: Finishing | None = None,
         observe: Callable[[Measurement], None] = lambda measurement: None,  # noqa: ARG005 - nobody learns from it
+        weights: asyncio.Future[str] | None = None,
     ) -> None:
+        self._weights = weights
         self._observe, self._bucket = observe, str(claims[0].task.request.shape_key)
         self._seat, self._gang, self._block = seat, seat.gang, seat.block
         self._ranks = set(self._block.ranks)  # a fault in another is not this batch's
+        self._layout = [str(self._block)]  # the blocks it ran on, in order
         self._store, self._artifacts = store, artifacts
         self._keeper, self._settings, self._cost, self._rewriter = keeper, settings, cost, rewriter
         self._publication = Publication(store, artifacts, settings.engine)
@@ -201,6 +204,8 @@ class ClipRun:
             await self._gang.move(self._batch_id, block, limit)
             self._block = block
         self._ranks = set(self._block.ranks)
+        if self._layout[-1] != str(self._block):
+            self._layout.append(str(self._block))
 
     async def _pause(self, limit: float) -> None:
         """Leave the ranks; what was made is kept, also if this gang dies meanwhile."""
@@ -236,9 +241,11 @@ class ClipRun:
 
     async def _publish_all(self) -> None:
         self._enter(Stage.PUBLISH)
+        layout = f"ranks {' then '.join(self._layout)} of {self._settings.engine.ranks}"
+        made = {"layout": layout, "weights": await asyncio.shield(self._weights) if self._weights else ""}
         for held, path, notice, facts in self._written:
             claim = held.claim
-            if await self._publication.publish(claim, path, notice, self._stages_now, facts):
+            if await self._publication.publish(claim, path, notice, self._stages_now, {**made, **facts}):
                 seconds = _seconds(self._stages_now())
                 logger.info("task %s attempt %d published: %s", claim.task.task_id, claim.fence, seconds)
             else:

@@ -17,9 +17,9 @@ from deployment.keys import Caller
 from deployment.services import Services
 from hhray.errors import InvalidParameter, RequestError, StoreUnavailable, Throttled
 from hhray.marking_settings import marking_of
+from hhray.quotas import longest
 from hhray.request import ClipRequest
 from hhray.tasks import NewTask, Task
-from hhray.tenancy import tenant_settings
 
 BACKLOG_RETRY_SECONDS = 5.0
 
@@ -36,6 +36,8 @@ def create_task(
         StoreUnavailable, ArtifactsUnavailable, ModerationUnavailable: ours; nothing was left behind.
     """
     call = identified(services.store, caller.tenant, call)
+    # keyed, so that nobody guesses a short prompt from what is kept
+    call = replace(call, fingerprint=services.keys.signature("create", call.fingerprint))
     older = _older_task(services, caller, call)
     if older is not None:  # a repeated create costs nothing: no quota counts it
         return older
@@ -129,13 +131,13 @@ def _insert(services: Services, caller: Caller, call: CreateCall, request_id: st
 
 
 def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: str, task_id: str) -> NewTask:
-    granted, clip = tenant_settings(services.settings.tenants, caller.tenant), call.request
+    granted, clip = services.settings.granted(caller.tenant), call.request
     marking = marking_of(services.settings.marking, granted.marking, clip.watermark)
     return NewTask(
         tenant=caller.tenant,
         request=clip.model_copy(update={"marking": marking}),
         request_id=request_id,
-        gpu_seconds=services.cost.gpu_seconds(clip.geometry),
+        gpu_seconds=services.cost.gpu_seconds(longest(clip).geometry),
         ready=not clip.media,
         task_id=task_id,
         ttl_seconds=services.settings.store.task_ttl_seconds,
@@ -146,6 +148,9 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
         reserved=granted.reserved > 0,
         fingerprint=call.fingerprint,
         webhook=call.webhook or granted.webhook_url,
+        quota=granted.quota,
+        prompt_hash=services.keys.prompt_hash(f"{clip.prompt}\0{clip.dialogue}"),
+        keep_prompt=granted.keep_prompts,
     )
 
 

@@ -9,12 +9,15 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import re
 import secrets
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployment.key_file import KeyRecord, create_key, key_hash, read_keys, write_private
+from deployment.key_scopes import ALL_SCOPES, Scope
 from hhray.errors import ConfigError, InvalidApiKey
 from hhray.settings import Settings
 
@@ -28,14 +31,33 @@ MIN_SECRET_CHARS = 16
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. `key_id` names the key without revealing it; empty in open mode."""
+    """Who sent a request. `key_id` names the key without revealing it; empty in open mode.
+
+    An `admin` is the server's administrator; the scope `admin` makes one of the own tenant.
+    """
 
     tenant: str
     admin: bool
     key_id: str = ""
+    scopes: frozenset[Scope] = frozenset(ALL_SCOPES)
 
 
 _FileMark = tuple[int, int, int]
+_KEY = re.compile(r"hh-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
+NOBODY = KeyRecord(id="nobody", tenant="nobody", hash="0" * 64)  # what an unknown id is compared with
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Keys as they are looked up: by the id they begin with, and those of the first format."""
+
+    by_id: dict[str, KeyRecord]
+    unprefixed: tuple[KeyRecord, ...]
+
+    @classmethod
+    def of(cls, records: list[KeyRecord]) -> _Records:
+        by_id = {record.id: record for record in records if record.prefixed}
+        return cls(by_id, tuple(record for record in records if not record.prefixed))
 
 
 class KeyRing:
@@ -52,7 +74,7 @@ class KeyRing:
         self._path, self._secret = path, secret
         self._lock = threading.Lock()
         self._mark = _mark(path)
-        self._records = None if self._mark is None else read_keys(path)
+        self._records = None if self._mark is None else _Records.of(read_keys(path))
 
     def authenticate(self, authorization: str | None) -> Caller:
         """Who sent this Authorization header.
@@ -66,27 +88,40 @@ class KeyRing:
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise InvalidApiKey("No API-key provided. Expected the header 'Authorization: Bearer <key>'.")
-        digest = key_hash(self._secret, key.strip())
-        # Every record is compared, in constant time each, so that time tells nothing about which ones exist.
-        matches = [record for record in records if hmac.compare_digest(record.hash, digest)]
-        if not matches:
+        record = self._find(records, key.strip())
+        if record is None:
             raise InvalidApiKey("Invalid API-key provided. Expected a key made by 'hhray keys create' on this server.")
-        return Caller(matches[0].tenant, matches[0].admin, matches[0].id)
+        if (state := record.state(time.time())) != "active":
+            raise InvalidApiKey(f"Invalid API-key provided: the key {record.id} is {state}. Ask for a new one.")
+        return Caller(record.tenant, record.admin, record.id, record.granted)
 
     def signature(self, purpose: str, text: str) -> str:
         """HMAC-SHA256 with the server's secret, in hexadecimal; signatures of one purpose are none of another."""
         message = f"{purpose}:{text}".encode("utf-8", "replace")
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
 
-    def _current(self) -> list[KeyRecord] | None:
+    def prompt_hash(self, prompt: str) -> str:
+        """What the audit log keeps of a prompt: hexadecimal HMAC-SHA256, so that short ones cannot be guessed."""
+        return hmac.new(self._secret, b"prompt:" + prompt.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def _find(self, records: _Records, key: str) -> KeyRecord | None:
+        """The record of a key. The same work for any text: one HMAC, one comparison with the record of its id or with
+        one that nothing equals, and one with each key of the first format."""
+        digest = key_hash(self._secret, key)
+        form = _KEY.fullmatch(key)
+        named = records.by_id.get(form[1] if form else "", NOBODY)
+        matches = [one for one in (named, *records.unprefixed) if hmac.compare_digest(one.hash, digest)]
+        return matches[0] if matches and matches[0] is not NOBODY else None
+
+    def _current(self) -> _Records | None:
         mark = _mark(self._path)
         with self._lock:
             if mark is not None and mark != self._mark:
                 try:
-                    self._records = read_keys(self._path)
+                    self._records = _Records.of(read_keys(self._path))
                 except ConfigError as error:
                     logger.error("keys not read again, the last ones stay in force: %s", error)
-                    self._records = self._records or []
+                    self._records = self._records or _Records.of([])
                 self._mark = mark
             return self._records
 

@@ -58,7 +58,7 @@ class Publication:
         finally:
             path.unlink(missing_ok=True)
         published = await _patiently(
-            lambda: asyncio.to_thread(self._commit, claim, artifact, notice, stages, facts),
+            lambda: asyncio.to_thread(self._commit, claim, artifact, notice, stages, facts or {}),
             StoreUnavailable,
             self._store_patience,
             name,
@@ -78,9 +78,7 @@ class Publication:
             raise ArtifactsUnavailable(f"{artifact.key} reads back other bytes than were written; check its disk")
         return artifact
 
-    def _commit(
-        self, claim: Claim, artifact: Artifact, notice: str, stages: Stages, facts: Mapping[str, str] | None
-    ) -> bool:
+    def _commit(self, claim: Claim, artifact: Artifact, notice: str, stages: Stages, facts: Mapping[str, str]) -> bool:
         task_id = claim.task.task_id
         ended = self._store.publish(task_id, claim.owner, claim.fence, artifact, stages(), notice, facts)
         if ended is not None:

@@ -56,9 +56,12 @@ def check_store_fits(settings: Settings, num_nodes: int) -> None:
 def policy_of(settings: Settings) -> Policy:
     """The scheduler's policy for these tenants. Deterministic clips run on the whole gang, so that the degree is the
     same each time."""
-    tenants = settings.tenants
+    tenants, default = settings.tenants, settings.default_tenant
     return Policy(
         weights={name: one.weight for name, one in tenants.items()},
+        default_weight=default.weight,
+        most_running={name: one.max_running for name, one in tenants.items()},
+        default_most_running=default.max_running,
         reserved={name: one.reserved for name, one in tenants.items() if one.reserved},
         deterministic_degree=settings.engine.ranks,
     )

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from deployment.artifacts import ArtifactStore
 from deployment.intake import MediaIntake
+from deployment.key_scopes import Scope, check_scope, scope_of_method
 from deployment.keys import Caller, KeyRing, is_loopback
 from deployment.moderation import Moderation
 from deployment.store.base import TaskStore
@@ -37,17 +38,19 @@ class Services:
     intake: MediaIntake
     moderation: Moderation = field(default_factory=lambda: Moderation(None, ModerationSettings()))
 
-    def caller(self, request: Request) -> Caller:
-        """Who sent the request.
+    def caller(self, request: Request, needs: Scope | None = None) -> Caller:
+        """Who sent the request, whose key has the scope the route needs: without `needs`, that of the HTTP method.
 
         Raises:
             InvalidApiKey: nobody this server knows.
+            AccessDenied: the key has not this scope.
             AccessDenied: there are no keys, and the request names another host than this machine: some web page made
                 a browser resolve its own name to loopback.
         """
         caller = self.keys.authenticate(request.headers.get("authorization"))
         if not caller.key_id and not is_loopback(request.url.hostname or ""):
             raise AccessDenied("A server without API keys is called as localhost only; make a key to use other names.")
+        check_scope(caller.scopes, needs or scope_of_method(request.method))
         return caller
 
     def base_url(self, request: Request) -> str:

@@ -1,4 +1,5 @@
-"""The verbs of this package: serve, demo, keys, migrate. Ray is imported when a verb runs, not before."""
+"""The verbs of this package: serve, demo, migrate, keys, usage, audit, forget. Ray is imported when
+one runs."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from deployment.key_verbs import KEYS
+from deployment.record_verbs import RECORD_VERBS
 from deployment.webhooks.verbs import VERB as WEBHOOKS
-from hhray.errors import ConfigError
 from hhray.settings import load_settings
 from hhray.verb import Verb
 
@@ -79,32 +81,6 @@ def _run_demo(args: argparse.Namespace) -> int:
     return run_demo(args)
 
 
-def _configure_keys(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["create"], help="create: make a key, print it once, keep only its hash")
-    parser.add_argument("--tenant", required=True, help="whose tasks the key sees: 1-64 letters, digits, - or _")
-    parser.add_argument("--admin", action="store_true", help="the key may also stop running tasks")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
-    parser.add_argument("--data-dir", help="home of tasks, clips and keys (default ~/.local/share/hhray)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _run_keys(args: argparse.Namespace) -> int:
-    from deployment.keys import create_key, server_secret
-
-    settings = load_settings(args.config, {"data_dir": args.data_dir} if args.data_dir else {})
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"cannot use the directory {settings.home}: {error}") from error
-    key = create_key(settings.keys_file, server_secret(settings), args.tenant, args.admin)
-    told = {"key": key, "tenant": args.tenant, "admin": args.admin, "file": str(settings.keys_file)}
-    if args.json:
-        print(json.dumps(told))
-    else:
-        print(f"{key}\nThis is shown once; {settings.keys_file} holds only its hash.")
-    return 0
-
-
 def _configure_migrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
     parser.add_argument("--data-dir", help="home of tasks, clips and keys (default ~/.local/share/hhray)")
@@ -129,7 +105,8 @@ def _run_migrate(args: argparse.Namespace) -> int:
 VERBS: tuple[Verb, ...] = (
     Verb("serve", "run the server in the foreground", _configure_serve, _run_serve),
     Verb("demo", "one command from a prompt to a clip, on this machine", _configure_demo, _run_demo),
-    Verb("keys", "make API keys", _configure_keys, _run_keys),
+    KEYS,
     WEBHOOKS,
     Verb("migrate", "make the task store, or bring it to this version", _configure_migrate, _run_migrate),
+    *RECORD_VERBS,
 )

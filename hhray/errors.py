@@ -144,14 +144,15 @@ class IdempotencyConflict(RequestError):
 
 
 class Throttled(RequestError):
-    """Too much work is queued; come back after `retry_after_seconds`."""
+    """Too much work is queued or was asked for; come back after `retry_after_seconds`. `quota` ends the wire code."""
 
     code = "Throttling.AllocationQuota"
     status = 429
     retryable = True
 
-    def __init__(self, message: str, retry_after_seconds: float) -> None:
+    def __init__(self, message: str, retry_after_seconds: float, quota: str = "AllocationQuota") -> None:
         super().__init__(message)
+        self.code = f"Throttling.{quota}"
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -23,7 +23,7 @@ from hhray.moderation_settings import ModerationSettings
 from hhray.served_model import ServedModel
 from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSettings, HubSettings, RouterSettings
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
-from hhray.tenancy import TenantSettings, check_reserved
+from hhray.tenancy import TenantSettings, check_reserved, tenant_settings
 from hhray.upload_settings import UploadSettings
 from hhray.webhook_settings import WebhookSettings
 
@@ -57,16 +57,17 @@ class Settings(BaseSettings):
     keys: KeySettings = KeySettings()
     router: RouterSettings = RouterSettings()
     tenants: dict[str, TenantSettings] = Field(
-        default_factory=dict, description="Weight, priority and reserved share by tenant; others have the defaults."
+        default_factory=dict, description="Share, quotas and rules by tenant; others have those of default_tenant."
     )
     webhooks: WebhookSettings = WebhookSettings()
+    default_tenant: TenantSettings = TenantSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
-        check_reserved(self.tenants)
+        check_reserved(self.tenants, self.default_tenant)
         return self
 
     @model_validator(mode="after")
@@ -127,6 +128,10 @@ class Settings(BaseSettings):
     def kernel_dir(self) -> Path:
         """Where ranks keep compiled kernels; on the engine's own machine."""
         return Path(self.engine.kernel_dir) if self.engine.kernel_dir else self.home / "kernels"
+
+    def granted(self, tenant: str) -> TenantSettings:
+        """What is granted to a tenant."""
+        return tenant_settings(self.tenants, tenant, self.default_tenant)
 
     def cost_model(self, served: ServedModel) -> CostModel:
         """The cost model of what is served."""

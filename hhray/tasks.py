@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hhray.quotas import NO_QUOTA, Quota
 from hhray.request import ClipRequest
 
 
@@ -69,6 +70,8 @@ class NewTask:
     `gpu_seconds`). A `reserved` task runs on the share of the GPUs that its tenant owns. `fingerprint` tells creates of
     one idempotency key apart; `webhook` is the URL that is told of the end, empty: nobody is. `repost_key` names
     creates without an idempotency key that are alike: one whose client was seen to go away is not made twice.
+    The task is refused when its tenant's `quota` has no room for it. `prompt_hash` goes into the audit log; without
+    `keep_prompt` the prompt is blanked once the task has ended.
     """
 
     tenant: str
@@ -86,6 +89,9 @@ class NewTask:
     fingerprint: str = ""
     webhook: str = ""
     repost_key: str | None = None
+    quota: Quota = NO_QUOTA
+    prompt_hash: str = ""
+    keep_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class Task:
     fingerprint: str = ""
     webhook: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    keep_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)

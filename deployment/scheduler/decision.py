@@ -53,7 +53,7 @@ class Decision:
         self._passed: list[Waiting] = []
         # starts are bounded by the tickets the gang holds
         self._starts_left = len(waiting) if gang.tickets is None else len(gang.tickets)
-        self._tasks_per_rank = -(-len(waiting) // max(1, len(self._free) + around.idle_elsewhere))
+        self._tasks_per_rank = -(-waiting.open_tasks // max(1, len(self._free) + around.idle_elsewhere))
 
     def plan(self) -> GangPlan:
         """Decide; what is begun has left the queue."""
@@ -63,6 +63,7 @@ class Decision:
         self._grow(placed)
         for waiting in self._passed:
             self._waiting.put_back(waiting)
+        self._waiting.caps.started(self._gang.engine_id, (one.task for clip in placed for one in clip.tasks))
         starts = [
             Start(tuple(one.task.task_id for one in clip.tasks), clip.bucket, clip.placed)
             for clip in placed
@@ -82,7 +83,7 @@ class Decision:
         Of the free ranks one is set aside for each kept clip whose turn has not come.
         """
         room, kept = len(self._free), sum(clip.kept for clip in self._undecided)
-        share = room / max(1, len(self._undecided) + len(self._waiting))
+        share = room / max(1, len(self._undecided) + self._waiting.open_tasks)
         chosen: list[Clip] = []
         while room > 0 and (clip := self._next(room > kept)) is not None:
             kept -= clip.kept

@@ -12,7 +12,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+from deployment.scheduler.running_caps import RunningCaps
 from hhray.tasks import QueuedTask
 
 Flow = tuple[str, str]
@@ -69,20 +71,25 @@ class Accounts:
 class FairQueue:
     """Waiting tasks by flow. A push, a look at the head and a pop are O(log n).
 
-    What no longer waits, or not in this lane, is dropped when it comes to the head.
+    What no longer waits, or not in this lane (`late` None: in either), is dropped when it comes to the head. Flows of a
+    tenant that runs as many tasks as it may are parked until it does not.
     """
 
-    def __init__(self, accounts: Accounts, quantum: float, late: bool) -> None:
-        self._accounts, self._quantum, self._late = accounts, quantum, late
+    def __init__(self, accounts: Accounts, quantum: float, late: bool | None, caps: RunningCaps) -> None:
+        self._accounts, self._quantum, self._late, self._caps = accounts, quantum, late, caps
         self._flows: dict[Flow, list[Item]] = {}
         self._ring: list[Shown] = []
         self._shown: dict[Flow, Shown] = {}
+        self._parked: set[Flow] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._flows)
 
     def push(self, waiting: Waiting) -> None:
         """Add a task."""
         tasks = self._flows.setdefault(waiting.flow, [])
         heapq.heappush(tasks, (waiting.order, waiting))
-        if tasks[0][1] is waiting:
+        if tasks[0][1] is waiting and waiting.flow not in self._parked:
             self._show(waiting.flow)
 
     def head(self) -> Waiting | None:
@@ -92,6 +99,12 @@ class FairQueue:
             flow = shown[2].flow
             if self._shown.get(flow) is not shown:
                 heapq.heappop(self._ring)  # the flow was shown anew since
+                continue
+            if self._caps.is_full(flow[0]):
+                heapq.heappop(self._ring)
+                del self._shown[flow]
+                self._parked.add(flow)
+                self._caps.park(flow[0], partial(self._unpark, flow))
                 continue
             first = self._first(flow)
             if first is shown[2] and shown[0] == self._round(flow):
@@ -105,12 +118,16 @@ class FairQueue:
 
     def _first(self, flow: Flow) -> Waiting | None:
         tasks = self._flows[flow]
-        while tasks and not (tasks[0][1].live and tasks[0][1].late is self._late):
+        while tasks and not (tasks[0][1].live and self._late in (None, tasks[0][1].late)):
             heapq.heappop(tasks)
         return tasks[0][1] if tasks else None
 
     def _round(self, flow: Flow) -> float:
         return self._accounts.of(flow) // self._quantum
+
+    def _unpark(self, flow: Flow) -> None:
+        self._parked.discard(flow)
+        self._show(flow)
 
     def _show(self, flow: Flow) -> None:
         """Show the flow's first task in the ring, in the flow's round."""

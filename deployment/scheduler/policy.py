@@ -33,6 +33,10 @@ class Policy:
     # a long one: the longer a round, the longer a flood is felt.
     quantum_seconds: float = 10.0
     weights: Mapping[str, float] = field(default_factory=dict)
+    default_weight: float = 1.0
+    # Tasks of a tenant that run at once; others wait, whatever is free. 0: any number.
+    most_running: Mapping[str, int] = field(default_factory=dict)
+    default_most_running: int = 0
     priority_weights: Mapping[Priority, float] = field(
         default_factory=lambda: {Priority.HIGH: 4.0, Priority.STANDARD: 1.0, Priority.LOW: 0.25}
     )
@@ -76,7 +80,7 @@ class Policy:
 
     def weight(self, tenant: str, priority: Priority) -> float:
         """How much of the ranks a tenant's tasks of one priority get, relative to others."""
-        return self.weights.get(tenant, 1.0) * self.priority_weights[priority]
+        return self.weights.get(tenant, self.default_weight) * self.priority_weights[priority]
 
     def last_end(self, submitted_at: float, alone: float, deadline: float) -> float:
         """When a clip is late: at its deadline, but never sooner than at the default one, which can be kept."""

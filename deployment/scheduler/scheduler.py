@@ -31,7 +31,8 @@ class Scheduler:
     Promises, as far as the predictions hold: nothing waits for more than `aging_multiple` (8) times its time alone as
     long as late clips are less than `aged_share` (an eighth) of the work. A rank is left idle while something waits
     only when all that waits would hold it for longer than `longest_step_seconds`, needs a wider block (a deterministic
-    clip), or has a warm engine that will be free within `switch_seconds`.
+    clip), has a warm engine that will be free within `switch_seconds`, or is of tenants that run as many tasks as they
+    may.
     """
 
     def __init__(self, costs: UnitCosts, policy: Policy, limits: BatchLimits) -> None:
@@ -65,6 +66,7 @@ class Scheduler:
     def forget(self, engine_id: str) -> None:
         """The engine is gone: its ranks and its work no longer count."""
         self._fleet.forget(engine_id)
+        self._waiting.caps.forget(engine_id)
 
     def plan(self, gang: GangState, now: float) -> GangPlan:
         """What a gang with free ranks or batches at a boundary shall do now. What it begins leaves the queue."""
@@ -74,6 +76,7 @@ class Scheduler:
             if batch.bucket  # else its task is being claimed
         )
         self._fleet.remember(gang, sum(left))
+        self._waiting.caps.remember(gang)
         plan = Decision(gang, self._waiting, self._surroundings(gang, now)).plan()
         if plan.starts:
             self._fleet.begins(gang.engine_id)
@@ -82,7 +85,7 @@ class Scheduler:
 
     def _surroundings(self, gang: GangState, now: float) -> Surroundings:
         fleet, policy = self._fleet, self._policy
-        backlog = fleet.backlog(self._waiting.gpu_seconds)
+        backlog = fleet.backlog(self._waiting.open_gpu_seconds)
 
         def better_elsewhere(waiting: Waiting) -> bool:
             bucket, until = waiting.task.bucket, waiting.task.submitted_at + policy.switch_seconds

@@ -46,7 +46,7 @@ class RunningBatch:
     `block` is where its last unit ran or its current one runs; None: paused, its latents lie in host memory. `busy`:
     a unit runs now, and ends at about `free_at` (seconds, the caller's clock); else the batch stands at a boundary.
     `pinned`: it must stay on its block (a deterministic clip), or its file is being written by it. `pauses` counts how
-    often it was paused; `order` keeps what the scheduler ordered it by when it was assigned.
+    often it was paused. `tenants` are those of its tasks, in order; empty: all are `tenant`'s.
     """
 
     batch_id: str
@@ -62,6 +62,7 @@ class RunningBatch:
     submitted_at: float = 0.0
     deadline: float = 0.0
     reserved: bool = False
+    tenants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 
 from deployment.scheduler.clips import Tier
 from deployment.scheduler.fair_queue import Accounts, FairQueue, Flow, Item, Waiting
 from deployment.scheduler.policy import Policy
+from deployment.scheduler.running_caps import RunningCaps
 from hhray.tasks import Priority, QueuedTask
 
 # One look at the head moves no more tasks than this to the late lane; the next one goes on. Until then none of those
@@ -39,15 +41,26 @@ class WaitingTasks:
         self._live: dict[str, Waiting] = {}
         self._flow_sizes: dict[Flow, int] = {}
         self._accounts = Accounts(lambda flow: policy.weight(flow[0], Priority(flow[1])))
-        self._on_time = FairQueue(self._accounts, policy.quantum_seconds, late=False)
-        self._late = FairQueue(self._accounts, policy.quantum_seconds, late=True)
+        self.caps = RunningCaps(policy.most_running, policy.default_most_running)
+        self._on_time = FairQueue(self._accounts, policy.quantum_seconds, late=False, caps=self.caps)
+        self._late = FairQueue(self._accounts, policy.quantum_seconds, late=True, caps=self.caps)
         self._reserved: dict[str, list[Item]] = {}
-        self._buckets: dict[str, list[Item]] = {}
+        self._buckets: dict[str, FairQueue] = {}
         self._entered = 0
         self.gpu_seconds = 0.0
 
     def __len__(self) -> int:
         return len(self._live)
+
+    @property
+    def open_tasks(self) -> int:
+        """Tasks that wait for ranks, not for their tenant to run fewer."""
+        return len(self._live) - self.caps.held_tasks
+
+    @property
+    def open_gpu_seconds(self) -> float:
+        """The work of these."""
+        return max(0.0, self.gpu_seconds - self.caps.held_gpu_seconds)
 
     def add(self, tasks: Iterable[QueuedTask]) -> None:
         """Add tasks; one that waits already is left where it is."""
@@ -71,7 +84,7 @@ class WaitingTasks:
     def head(self, view: View) -> tuple[Tier, Waiting] | None:
         """The next task; None when nothing waits."""
         for tenant in list(self._reserved):
-            first = self._first(self._reserved, tenant)
+            first = None if self.caps.is_full(tenant) else self._first(self._reserved, tenant)
             if first is not None and view.owns_ranks(tenant):
                 return Tier.RESERVED, first
         late = self._late.head()
@@ -87,10 +100,12 @@ class WaitingTasks:
         """It leaves the queue, and its flow is charged."""
         self._accounts.charge(waiting.flow, waiting.task.gpu_seconds)
         self._leave(waiting)
+        self.caps.begun(waiting.task.tenant)
 
     def put_back(self, waiting: Waiting) -> None:
         """It was taken and found no place: as if it never had been."""
         self._accounts.charge(waiting.flow, -waiting.task.gpu_seconds)
+        self.caps.begun(waiting.task.tenant, -1)
         self._enter(waiting.task, waiting.due, waiting.late)
 
     def given(self, tenant: str) -> float:
@@ -118,9 +133,12 @@ class WaitingTasks:
     def take_companions(self, bucket: str, most: int) -> list[Waiting]:
         """Take up to `most` tasks of a bucket that may run in one batch, the earliest due first."""
         found: list[Waiting] = []
-        while len(found) < most and (first := self._first(self._buckets, bucket)) is not None:
+        queue = self._buckets.get(bucket)
+        while queue is not None and len(found) < most and (first := queue.head()) is not None:
             self.take(first)
             found.append(first)
+        if queue is not None and not queue:
+            del self._buckets[bucket]
         return found
 
     def _enter(self, task: QueuedTask, due: float, late: bool) -> None:
@@ -132,17 +150,21 @@ class WaitingTasks:
         self._flow_sizes[flow] = self._flow_sizes.get(flow, 0) + 1
         self._live[task.task_id] = waiting
         self.gpu_seconds += task.gpu_seconds
+        self.caps.waits(task)
         (self._late if late else self._on_time).push(waiting)
         if task.reserved and task.tenant in self._policy.reserved:
             heapq.heappush(self._reserved.setdefault(task.tenant, []), (waiting.order, waiting))
         if self._packs(task):
-            heapq.heappush(self._buckets.setdefault(task.bucket, []), (waiting.order, waiting))
+            if task.bucket not in self._buckets:  # one round for all: the earliest due first
+                self._buckets[task.bucket] = FairQueue(self._accounts, inf, late=None, caps=self.caps)
+            self._buckets[task.bucket].push(waiting)
 
     def _leave(self, waiting: Waiting) -> None:
         waiting.live = False
         del self._live[waiting.task.task_id]
         self.gpu_seconds -= waiting.task.gpu_seconds
         self._flow_sizes[waiting.flow] -= 1
+        self.caps.waits(waiting.task, -1)
 
     def _head_on_time(self, view: View) -> Waiting | None:
         """The first task that can still be on time; those before it that cannot move to the late lane."""

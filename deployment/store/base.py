@@ -14,6 +14,8 @@ from typing import Protocol
 from deployment.store.upload_verbs import Upload, UploadStart
 from deployment.webhooks.records import Delivery, DeliveryAttempt, DeliveryFilter
 from hhray.metrics import RollupRow
+from hhray.quotas import QuotaUse
+from hhray.records import AuditRow, UsageRow
 from hhray.request import ClipRequest
 from hhray.tasks import Artifact, Demand, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
 
@@ -63,6 +65,7 @@ class TaskStore(Protocol):
 
         Raises:
             IdempotencyConflict: the key's fingerprint is another.
+            Throttled, InvalidParameter: the tenant's quota has no room for it.
         """
 
     def create_failed(self, new: NewTask, code: str, message: str) -> Task:
@@ -74,10 +77,10 @@ class TaskStore(Protocol):
     def list_tasks(self, query: TaskFilter) -> tuple[list[Task], int]:
         """One page, newest first, and the number of all matches."""
 
-    def cancel_pending(self, task_id: str, tenant: str | None) -> bool:
+    def cancel_pending(self, task_id: str, tenant: str | None, key_id: str = "") -> bool:
         """PENDING -> CANCELED; False when it was not PENDING, gone or another tenant's."""
 
-    def request_cancel(self, task_id: str, tenant: str | None) -> bool:
+    def request_cancel(self, task_id: str, tenant: str | None, key_id: str = "") -> bool:
         """Cancel a PENDING task at once; mark a RUNNING one so that its owner stops it between steps."""
 
     def queue_position(self, task_id: str) -> int | None:
@@ -175,6 +178,23 @@ class TaskStore(Protocol):
 
     def metric_rows(self) -> list[RollupRow]:
         """Rollup rows plus the events not folded yet, as one snapshot."""
+
+    # --- tenants
+    def quota_use(self, tenant: str) -> QuotaUse:
+        """What a tenant has used of its quotas."""
+
+    def usage(self, tenant: str | None, first_day: int, last_day: int) -> list[UsageRow]:
+        """Sums of the days from first to last (days since the epoch, UTC), of one tenant or of all."""
+
+    def audit(self, tenant: str | None, start: float, after: int, limit: int) -> list[AuditRow]:
+        """Up to `limit` rows since `start` with a larger id than `after`, of one tenant or of all, by id."""
+
+    def drop_audit(self, older_than_seconds: float) -> int:
+        """Remove audit rows of that age; how many. The one way there is: the database refuses every other."""
+
+    def forget(self, tenant: str, key_id: str = "") -> tuple[list[str], bool]:
+        """Cancel and remove some tasks of a tenant; their ids, whose files the caller deletes, and whether others are
+        left. Call it until none are. Sums of usage and the audit log, which holds hashes only, stay."""
 
     def close(self) -> None:
         """Close this process's connections."""

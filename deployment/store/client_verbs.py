@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployment.store.accounting import admit, note_cancel, note_create
 from deployment.store.base import TaskFilter
 from deployment.store.create_key_verbs import repeated_task
 from deployment.store.rows import task_of
@@ -49,25 +50,26 @@ class ClientVerbs:
             total = int(transaction.all("count_tasks", **where)[0]["total"])
         return [task_of(row) for row in rows], total
 
-    def cancel_pending(self, task_id: str, tenant: str | None) -> bool:
+    def cancel_pending(self, task_id: str, tenant: str | None, key_id: str = "") -> bool:
         """PENDING -> CANCELED; False when it was not PENDING, gone or another tenant's."""
         with self._database.write() as transaction:
             task = locked_task(transaction, task_id, tenant)
             if task is None or task.state is not TaskState.PENDING:
                 return False
-            end_task(transaction, task, Ending(TaskState.CANCELED))
+            end_task(transaction, task, Ending(TaskState.CANCELED, key_id=key_id))
             return True
 
-    def request_cancel(self, task_id: str, tenant: str | None) -> bool:
+    def request_cancel(self, task_id: str, tenant: str | None, key_id: str = "") -> bool:
         """Cancel a PENDING task at once; mark a RUNNING one, whose only end is then CANCELED."""
         with self._database.write() as transaction:
             task = locked_task(transaction, task_id, tenant)
             if task is None or task.state.is_terminal:
                 return False
             if task.state is TaskState.PENDING:
-                end_task(transaction, task, Ending(TaskState.CANCELED))
+                end_task(transaction, task, Ending(TaskState.CANCELED, key_id=key_id))
             else:
                 transaction.run("request_cancel", task_id=task_id)
+                note_cancel(transaction, task, key_id)
             return True
 
     def queue_position(self, task_id: str) -> int | None:
@@ -84,6 +86,8 @@ class ClientVerbs:
 
 
 def _insert(transaction: Transaction, new: NewTask) -> Task:
+    sequence = next_sequence(transaction) if new.ready else None  # before the tenant's counters: see accounting
+    admit(transaction, new)
     transaction.run(
         "insert_task",
         task_id=new.task_id,
@@ -96,7 +100,7 @@ def _insert(transaction: Transaction, new: NewTask) -> Task:
         bucket=str(new.request.shape_key),
         gpu_seconds=float(new.gpu_seconds),
         ready=int(new.ready),
-        sequence=next_sequence(transaction) if new.ready else None,
+        sequence=sequence,
         ttl_seconds=float(new.ttl_seconds),
         deadline_seconds=float(new.deadline_seconds),
         priority=new.priority.value,
@@ -104,5 +108,7 @@ def _insert(transaction: Transaction, new: NewTask) -> Task:
         deterministic=int(new.request.deterministic),
         fingerprint=new.fingerprint,
         webhook=new.webhook,
+        keep_prompt=int(new.keep_prompt),
     )
+    note_create(transaction, new)
     return find_tasks(transaction, [new.task_id])[0]

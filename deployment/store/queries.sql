@@ -7,12 +7,13 @@
 -- name: insert_task
 INSERT INTO tasks (
     task_id, tenant, api_key_id, idempotency_key, request_id, request, model, bucket, gpu_seconds,
-    ready, sequence, submitted_at, expires_at, deadline, priority, reserved, deterministic, fingerprint, webhook
+    ready, sequence, submitted_at, expires_at, deadline, priority, reserved, deterministic, fingerprint, webhook,
+    keep_prompt
 ) VALUES (
     :task_id, :tenant, :api_key_id, :idempotency_key, :request_id, :request, :model, :bucket, :gpu_seconds,
     :ready, :sequence, store_now(), store_now() + :ttl_seconds,
     CASE WHEN :deadline_seconds > 0.0 THEN store_now() + :deadline_seconds ELSE 0.0 END,
-    :priority, :reserved, :deterministic, :fingerprint, :webhook
+    :priority, :reserved, :deterministic, :fingerprint, :webhook, :keep_prompt
 );
 
 -- name: task
@@ -326,3 +327,90 @@ DELETE FROM webhook_attempts WHERE delivery_id IN (
 -- name: drop_webhooks
 DELETE FROM webhook_deliveries
 WHERE began_at <= store_now() - :keep_seconds AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant);
+
+-- tenants: quotas, usage, audit
+
+-- One statement checks every limit and takes what the task takes: no two creates can both have the last place. The
+-- first task of a tenant is checked by itself before (hhray.quotas.check_fits).
+-- name: admit
+INSERT INTO tenant_counters (tenant, next_create_at, unfinished, day, gpu_ms, month, video_ms)
+VALUES (
+    :tenant, store_now() + :interval, 1, utc_day(store_now()), :gpu_ms, utc_month(store_now()), :video_ms
+)
+ON CONFLICT (tenant) DO UPDATE SET
+    next_create_at = greatest(tenant_counters.next_create_at, store_now()) + :interval,
+    unfinished = tenant_counters.unfinished + 1,
+    day = excluded.day,
+    gpu_ms = CASE WHEN tenant_counters.day = excluded.day THEN tenant_counters.gpu_ms ELSE 0 END + :gpu_ms,
+    month = excluded.month,
+    video_ms = CASE WHEN tenant_counters.month = excluded.month THEN tenant_counters.video_ms ELSE 0 END + :video_ms
+WHERE (:interval = 0.0 OR tenant_counters.next_create_at - :tolerance <= store_now())
+    AND (:most_unfinished = 0 OR tenant_counters.unfinished < :most_unfinished)
+    AND (
+        :most_gpu_ms = 0
+        OR CASE WHEN tenant_counters.day = excluded.day THEN tenant_counters.gpu_ms ELSE 0 END + :gpu_ms <= :most_gpu_ms
+    )
+    AND (
+        :most_video_ms = 0
+        OR CASE WHEN tenant_counters.month = excluded.month THEN tenant_counters.video_ms ELSE 0 END + :video_ms
+            <= :most_video_ms
+    );
+
+-- name: quota_use
+SELECT
+    store_now() AS now, next_create_at, unfinished,
+    CASE WHEN day = utc_day(store_now()) THEN gpu_ms ELSE 0 END AS gpu_ms,
+    CASE WHEN month = utc_month(store_now()) THEN video_ms ELSE 0 END AS video_ms,
+    (SELECT count(*) FROM tasks WHERE state = 'RUNNING' AND tasks.tenant = tenant_counters.tenant) AS running
+FROM tenant_counters WHERE tenant = :tenant;
+
+-- name: time
+SELECT store_now() AS now;
+
+-- What was charged to another day or month than the present one has gone with it.
+-- name: correct_charge
+UPDATE tenant_counters SET
+    unfinished = unfinished - :finished,
+    gpu_ms = greatest(0, gpu_ms + CASE WHEN day = :day THEN :gpu_ms ELSE 0 END),
+    video_ms = greatest(0, video_ms + CASE WHEN month = :month THEN :video_ms ELSE 0 END)
+WHERE tenant = :tenant;
+
+-- name: blank_prompt
+UPDATE tasks SET request = :request WHERE task_id = :task_id;
+
+-- name: count_usage
+INSERT INTO usage_days (tenant, day, model, resolution, mode, clips, failures, cancels, video_ms, gpu_ms)
+VALUES (:tenant, :day, :model, :resolution, :mode, :clips, :failures, :cancels, :video_ms, :gpu_ms)
+ON CONFLICT (tenant, day, model, resolution, mode) DO UPDATE SET
+    clips = usage_days.clips + excluded.clips,
+    failures = usage_days.failures + excluded.failures,
+    cancels = usage_days.cancels + excluded.cancels,
+    video_ms = usage_days.video_ms + excluded.video_ms,
+    gpu_ms = usage_days.gpu_ms + excluded.gpu_ms;
+
+-- name: usage
+SELECT * FROM usage_days
+WHERE day >= :first_day AND day <= :last_day AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant)
+ORDER BY day, tenant, model, resolution, mode;
+
+-- name: insert_audit
+INSERT INTO audit (
+    at, what, tenant, key_id, task_id, prompt_hash, model, seed, weights, layout, result, code
+) VALUES (
+    store_now(), :what, :tenant, :key_id, :task_id, :prompt_hash, :model, :seed, :weights, :layout, :result, :code
+);
+
+-- name: audit
+SELECT * FROM audit
+WHERE audit_id > :after AND at >= :start AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant)
+ORDER BY audit_id LIMIT :limit;
+
+-- The triggers allow what is older than `keep_after` to go, inside the one transaction that sets it.
+-- name: open_audit
+UPDATE audit_retention SET keep_after = :keep_after;
+
+-- name: drop_audit
+DELETE FROM audit WHERE at < :keep_after;
+
+-- name: has_tasks
+SELECT task_id FROM tasks WHERE tenant = :tenant LIMIT 1;

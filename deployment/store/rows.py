@@ -50,6 +50,7 @@ def task_of(row: Row) -> Task:
         cancel_requested=bool(row["cancel_requested"]),
         priority=_PRIORITIES[row["priority"]],
         reserved=bool(row["reserved"]),
+        keep_prompt=bool(row["keep_prompt"]),
         **{name: row[name] for name in _PLAIN},
     )
 

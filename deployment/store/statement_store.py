@@ -12,6 +12,7 @@ from deployment.store.cluster_verbs import ClusterVerbs
 from deployment.store.create_key_verbs import CreateKeyVerbs
 from deployment.store.metric_verbs import MetricVerbs
 from deployment.store.statements import Database
+from deployment.store.tenant_verbs import TenantVerbs
 from deployment.store.upload_verbs import UploadVerbs
 from deployment.store.webhook_verbs import WebhookVerbs
 from deployment.store.work_verbs import EngineVerbs, MediaVerbs, RouterVerbs
@@ -29,6 +30,7 @@ class StatementStore(
     EngineVerbs,
     MetricVerbs,
     WebhookVerbs,
+    TenantVerbs,
     TaskStore,
 ):
     """All verbs; `cluster` names the engines that this process belongs to."""

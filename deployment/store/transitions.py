@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from deployment.store.accounting import account_for_end, blank_prompt
 from deployment.store.base import Claim
 from deployment.store.rollup import event_of, with_queue_wait
 from deployment.store.rows import task_of
@@ -23,7 +24,10 @@ NO_ARTIFACT = Artifact(key="", sha256="", num_bytes=0)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a task ends; `stages` are the seconds of its last attempt, by stage; `facts` are those of its result."""
+    """How a task ends; `stages` are the seconds of its last attempt, by stage; `facts` are those of its result.
+
+    `key_id` names the key that asked for it, empty where nobody did.
+    """
 
     state: TaskState
     code: str = ""
@@ -32,6 +36,7 @@ class Ending:
     stages: dict[str, float] = field(default_factory=dict)
     notice: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    key_id: str = ""
 
 
 def find_task(transaction: Transaction, task_id: str, tenant: str | None = None) -> Task | None:
@@ -93,10 +98,12 @@ def end_task(transaction: Transaction, task: Task, ending: Ending) -> Task:
     )
     transaction.run("drop_lease", task_id=task.task_id)
     transaction.run("drop_media_claim", task_id=task.task_id)
+    blank_prompt(transaction, task)
     ended = find_tasks(transaction, [task.task_id])[0]
     event = event_of(ended)
     transaction.run("insert_event", task_id=task.task_id, **{**asdict(event), "stages": json.dumps(event.stages)})
     insert_webhook(transaction, ended)
+    account_for_end(transaction, ended, ending.key_id)  # last: it locks the tenant's counters until the commit
     return ended
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployment.store.accounting import lock_for_many, recharge
 from deployment.store.base import Claim, LeaseView
 from deployment.store.rows import queued_of, task_of
 from deployment.store.statements import Database, one
@@ -47,8 +48,11 @@ class MediaVerbs:
         """Store the completed request and make the task claimable; False when the media claim was lost."""
         with self._database.write() as transaction:
             transaction.lock(task_id)
-            if one(transaction, "media_task", task_id=task_id, owner=owner) is None:
+            row = one(transaction, "media_task", task_id=task_id, owner=owner)
+            if row is None:
                 return False
+            before, sequence = task_of(row), next_sequence(transaction)
+            recharge(transaction, before, request, gpu_seconds)
             transaction.run(
                 "media_ready",
                 task_id=task_id,
@@ -57,7 +61,7 @@ class MediaVerbs:
                 bucket=str(request.shape_key),
                 gpu_seconds=float(gpu_seconds),
                 deterministic=int(request.deterministic),
-                sequence=next_sequence(transaction),
+                sequence=sequence,
             )
             transaction.run("drop_media_claim", task_id=task_id)
             return True
@@ -89,6 +93,7 @@ class RouterVerbs:
         with self._database.write() as transaction:
             over = [row["task_id"] for row in transaction.all("leases_over", limit=_MOST_AT_ONCE)]
             tasks = find_tasks(transaction, over)
+            lock_for_many(transaction, tasks)
             return [(task.task_id, give_back(transaction, task, _LEASE_OVER, max_faults)) for task in tasks]
 
     def expire(self) -> list[str]:
@@ -100,7 +105,9 @@ class RouterVerbs:
             # sorted, because no database promises the order of RETURNING
             removed = sorted(row["task_id"] for row in transaction.all("drop_expired", limit=_MOST_AT_ONCE))
             waiting = [row["task_id"] for row in transaction.all("expired_pending", limit=_MOST_AT_ONCE)]
-            for task in find_tasks(transaction, waiting):
+            tasks = find_tasks(transaction, waiting)
+            lock_for_many(transaction, tasks)
+            for task in tasks:
                 end_task(transaction, task, Ending(TaskState.FAILED, PhaseTimeout.code, _TOO_OLD))
             transaction.run("drop_old_engines", old_seconds=_OLD_ENGINE_SECONDS)
             return removed

@@ -10,6 +10,7 @@ from deployment.web.health import health_routes
 from deployment.web.naming import RequestNaming
 from deployment.web.refusals import add_refusals
 from deployment.web.tasks import task_routes
+from deployment.web.tenant import tenant_routes
 from deployment.web.uploads import upload_routes
 from deployment.web.videos import video_routes
 
@@ -20,7 +21,7 @@ def create_app(services: Services, *, adds_request_id: bool = True) -> FastAPI:
     `adds_request_id` is False below a proxy that itself puts x-request-id on every answer, as Serve's does.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    for routes in (video_routes, task_routes, upload_routes, file_routes, health_routes):
+    for routes in (video_routes, task_routes, upload_routes, tenant_routes, file_routes, health_routes):
         app.include_router(routes(services))
     add_refusals(app)
     app.add_middleware(RequestNaming, adds_header=adds_request_id)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from deployment.dialects import dashscope
+from deployment.key_scopes import Scope
 from deployment.keys import Caller
 from deployment.services import Services, is_task_id, request_id_of
 from hhray.errors import AccessDenied, InvalidParameter, UnsupportedOperation
@@ -62,7 +63,8 @@ def _describe(services: Services, request: Request, task_id: str, task: Task | N
 
 
 def _cancel(services: Services, caller: Caller, request: Request, task_id: str) -> None:
-    """Cancel a PENDING task; with `running=true` an administrator stops a running one, of any tenant.
+    """Cancel a PENDING task; with `running=true` an administrator stops a running one: of the own tenant, the
+    server's of any.
 
     Raises:
         UnsupportedOperation: it is not in such a state, gone or another tenant's.
@@ -72,10 +74,11 @@ def _cancel(services: Services, caller: Caller, request: Request, task_id: str) 
     if running not in ("true", "false"):
         raise InvalidParameter("running: expected true or false.")
     if running == "false":
-        if not is_task_id(task_id) or not services.store.cancel_pending(task_id, caller.tenant):
+        if not is_task_id(task_id) or not services.store.cancel_pending(task_id, caller.tenant, caller.key_id):
             raise UnsupportedOperation(dashscope.CANCEL_REFUSED)
         return
-    if not caller.admin:
+    if Scope.ADMIN not in caller.scopes:
         raise AccessDenied("Access denied. Expected an administrator's key to cancel a running task.")
-    if not is_task_id(task_id) or not services.store.request_cancel(task_id, None):
+    tenant = None if caller.admin else caller.tenant
+    if not is_task_id(task_id) or not services.store.request_cancel(task_id, tenant, caller.key_id):
         raise UnsupportedOperation(dashscope.STOP_REFUSED)

@@ -74,6 +74,9 @@ PUBLIC_NAMES = {
     "hhray.plugin": "load_class make_plugin",
     "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
+    "hhray.quotas": "Charge DAY_SECONDS NO_QUOTA Quota QuotaUse UNFINISHED_RETRY_SECONDS charge_of check_fits day_end "
+    "longest milliseconds month_end refusal utc_day utc_month",
+    "hhray.records": "AuditRow UsageRow day_name day_number",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
     "tier_key",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",

@@ -184,3 +184,13 @@ def test_tenants_are_granted_weight_priority_and_a_share_of_the_gpus():
 def test_more_than_all_gpus_cannot_be_reserved():
     with pytest.raises(ConfigError, match=r"reserved shares of a, b sum to 1\.2"):
         load_settings(overrides={"tenants": {"a": {"reserved": 0.6}, "b": {"reserved": 0.6}}})
+
+
+def test_tenants_nobody_names_have_the_default_and_it_owns_no_gpus():
+    settings = load_settings(
+        overrides={"default_tenant": {"max_running": 2, "weight": 0.5}, "tenants": {"acme": {"max_running": 7}}}
+    )
+    assert (settings.granted("acme").max_running, settings.granted("somebody").max_running) == (7, 2)
+    assert Settings(**settings.to_args()).granted("somebody").weight == 0.5
+    with pytest.raises(ConfigError, match="a reserved share belongs to one tenant"):
+        load_settings(overrides={"default_tenant": {"reserved": 0.1}})

@@ -13,9 +13,9 @@ from typing import Any
 
 from deployment.store.memory.create_statements import CreateKeyStatements
 from deployment.store.memory.tables import Cells, Tables
+from deployment.store.memory.tenant_statements import TenantStatements
 from deployment.store.memory.upload_statements import UploadStatements
 from deployment.store.memory.webhook_statements import WebhookStatements
-from deployment.store.memory.work_statements import WorkStatements
 from deployment.store.statement_store import MAIN_CLUSTER, StatementStore
 from deployment.store.statements import Given, malformed_text
 from hhray.errors import StoreUnavailable
@@ -23,7 +23,7 @@ from hhray.errors import StoreUnavailable
 Clock = Callable[[], float]
 
 
-class Statements(CreateKeyStatements, UploadStatements, WebhookStatements, WorkStatements):
+class Statements(CreateKeyStatements, UploadStatements, WebhookStatements, TenantStatements):
     """All of them."""
 
 

@@ -116,8 +116,11 @@ class Tables:
         self.create_keys = Table(self.journal)
         self.uploads = Table(self.journal)
         self.upload_totals = Table(self.journal)
+        self.tenant_counters = Table(self.journal)
+        self.usage_days = Table(self.journal)
+        self.audit = Table(self.journal)
         self.counters = Table(self.journal)
-        for name in ("number", "sequence", "event_id", "watermark"):
+        for name in ("number", "sequence", "event_id", "watermark", "audit_id"):
             self.counters.put(name, {"last": 0})
         self.journal.clear()
 

@@ -101,3 +101,20 @@ WHERE delivery_id IN (
     FOR UPDATE SKIP LOCKED
 )
 RETURNING *, store_now() - began_at AS waited_seconds;
+
+-- tenants
+
+-- Locks are always taken in one order: tasks, the sequence, tenants by name. A transaction that requeues some tasks and
+-- ends others takes the last two before it begins.
+-- name: lock_before_many
+SELECT last FROM sequence FOR UPDATE;
+
+-- name: lock_tenants
+SELECT tenant FROM tenant_counters WHERE tenant = ANY(CAST(:tenants AS TEXT[])) ORDER BY tenant FOR UPDATE;
+
+-- name: tasks_to_forget
+SELECT task_id FROM tasks WHERE tenant = :tenant ORDER BY submitted_at, number LIMIT :limit
+FOR UPDATE SKIP LOCKED;
+
+-- name: drop_tasks
+DELETE FROM tasks WHERE task_id = ANY(CAST(:task_ids AS TEXT[]));

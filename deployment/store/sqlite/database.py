@@ -18,6 +18,7 @@ from typing import Literal
 from deployment.store.named_sql import queries
 from deployment.store.statements import Given, Value, malformed_text
 from hhray.errors import StoreUnavailable
+from hhray.quotas import utc_day, utc_month
 
 BUSY_SECONDS = 10.0
 POLL_SECONDS = 0.05  # between two looks for new work: a read of one row, some 20 microseconds
@@ -74,6 +75,8 @@ class _Session:
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("store_now", 0, lambda: self.now)
         self.connection.create_function("greatest", 2, max, deterministic=True)  # PostgreSQL's name
+        self.connection.create_function("utc_day", 1, utc_day, deterministic=True)
+        self.connection.create_function("utc_month", 1, utc_month, deterministic=True)
         try:
             self.connection.execute(f"PRAGMA synchronous = {synchronous}")  # the first look into the file
         except sqlite3.Error:

@@ -73,3 +73,17 @@ UPDATE webhook_deliveries SET
     attempts = attempts + 1, tries = tries + 1, lease_until = store_now() + :lease_seconds
 WHERE delivery_id IN (SELECT value FROM json_each(:delivery_ids)) AND state = 'WAITING' AND lease_until <= store_now()
 RETURNING *, store_now() - began_at AS waited_seconds;
+
+-- tenants
+
+-- name: lock_before_many
+SELECT last FROM sequence;
+
+-- name: lock_tenants
+SELECT tenant FROM tenant_counters WHERE tenant IN (SELECT value FROM json_each(:tenants));
+
+-- name: tasks_to_forget
+SELECT task_id FROM tasks WHERE tenant = :tenant ORDER BY submitted_at, number LIMIT :limit;
+
+-- name: drop_tasks
+DELETE FROM tasks WHERE task_id IN (SELECT value FROM json_each(:task_ids));

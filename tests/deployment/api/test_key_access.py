@@ -126,7 +126,8 @@ def test_the_file_keeps_no_key_and_only_its_owner_reads_it(tmp_path):
     assert len(key) >= 46
     assert key not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(json.loads(path.read_text())[0]) == {"id", "tenant", "admin", "hash"}
+    plain = {"id", "tenant", "admin", "hash", "prefixed", "scopes", "made_at", "expires_at", "revoked_at"}
+    assert set(json.loads(path.read_text())[0]) == plain
     assert [entry.name for entry in path.parent.iterdir() if entry.name.startswith(".")] == []
 
 

@@ -18,14 +18,12 @@ from hhray.request import ClipRequest, Mode
 from hhray.settings import load_settings
 from hhray.tasks import Artifact, NewTask
 
-EMPTY = "".join(
-    f"DELETE FROM {table};"
-    for table in (
-        *("tasks", "leases", "media_claims", "engines", "drain", "costs", "events", "rollup"),
-        *("create_keys", "uploads", "upload_totals"),
-        *("webhook_deliveries", "webhook_attempts"),
-    )
+TABLES = (
+    "tasks leases media_claims engines drain costs events rollup create_keys uploads upload_totals webhook_deliveries "
+    "webhook_attempts tenant_counters usage_days"
 )
+EMPTY = "".join(f"DELETE FROM {table};" for table in TABLES.split())
+EMPTY += "UPDATE audit_retention SET keep_after = 1e18; DELETE FROM audit; UPDATE audit_retention SET keep_after = 0;"
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,10 @@ class Histories(RuleBasedStateMachine):
         self.ends: Counter[str] = Counter()
 
     def teardown(self):
-        self.store.close()
+        try:
+            self.a_tenants_counters_are_the_sums_over_its_tasks()  # once a history: they do not heal
+        finally:
+            self.store.close()
 
     def end(self, task, state):
         task.state = "CANCELED" if task.cancel else state
@@ -235,6 +238,14 @@ class Histories(RuleBasedStateMachine):
     def what_waits_can_be_claimed_and_nothing_else(self):
         waiting = {task_id for task_id, task in self.tasks.items() if task.state == "PENDING" and task.ready}
         assert {item.task_id for item in self.store.queued()} == waiting
+
+    def a_tenants_counters_are_the_sums_over_its_tasks(self):
+        unfinished = sum(task.state not in ENDED for task in self.tasks.values())
+        assert self.store.quota_use("alice").unfinished == unfinished
+        counted = Counter()
+        for row in self.store.usage("alice", 0, 99_999):
+            counted.update({"succeeded": row.clips, "failed": row.failures, "canceled": row.cancels})
+        assert +counted == self.ends
 
     @invariant()
     def each_ended_task_is_one_event(self):

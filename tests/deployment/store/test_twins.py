@@ -217,6 +217,8 @@ class Twins(RuleBasedStateMachine):
         self.same("engines", 20.0)
         self.same("queue_position", task_id)
         self.same("get", task_id, "alice")
+        self.same("quota_use", "alice")
+        self.same("usage", None, 0, 10)
 
 
 def run_histories(empty_store, examples, steps):
