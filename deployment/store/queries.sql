@@ -20,11 +20,12 @@ INSERT INTO tasks (
 ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
 -- name: task
-SELECT * FROM task_rows WHERE task_id = :task_id AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant);
+SELECT * FROM task_rows
+WHERE task_id = :task_id AND (CAST(:tenant AS TEXT) IS NULL OR (tenant = :tenant AND deleted = 0));
 
 -- name: list_tasks
 SELECT * FROM task_rows
-WHERE tenant = :tenant
+WHERE tenant = :tenant AND deleted = 0
     AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
     AND (CAST(:model AS TEXT) IS NULL OR model = :model)
     AND (CAST(:state AS TEXT) IS NULL OR state = :state)
@@ -35,7 +36,7 @@ LIMIT :limit OFFSET :offset;
 
 -- name: count_tasks
 SELECT count(*) AS total FROM tasks
-WHERE tenant = :tenant
+WHERE tenant = :tenant AND deleted = 0
     AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
     AND (CAST(:model AS TEXT) IS NULL OR model = :model)
     AND (CAST(:state AS TEXT) IS NULL OR state = :state)
@@ -193,3 +194,43 @@ ON CONFLICT (metric, labels) DO UPDATE SET counts = excluded.counts, sum_microse
 
 -- name: move_watermark
 UPDATE watermark SET event_id = :event_id;
+
+-- videos: delete, pages by cursor, and what an estimate is made from
+
+-- name: delete_task
+DELETE FROM tasks WHERE task_id = :task_id;
+
+-- name: hide_running
+UPDATE tasks SET deleted = 1, cancel_requested = 1, idempotency_key = NULL, expires_at = store_now()
+WHERE task_id = :task_id;
+
+-- name: page_newest
+SELECT * FROM task_rows
+WHERE tenant = :tenant AND deleted = 0 AND (
+    CAST(:after AS TEXT) IS NULL
+    OR (submitted_at, number) < (
+        SELECT seen.submitted_at, seen.number FROM tasks AS seen WHERE seen.task_id = :after AND seen.tenant = :tenant
+    )
+)
+ORDER BY submitted_at DESC, number DESC
+LIMIT :limit;
+
+-- name: page_oldest
+SELECT * FROM task_rows
+WHERE tenant = :tenant AND deleted = 0 AND (
+    CAST(:after AS TEXT) IS NULL
+    OR (submitted_at, number) > (
+        SELECT seen.submitted_at, seen.number FROM tasks AS seen WHERE seen.task_id = :after AND seen.tenant = :tenant
+    )
+)
+ORDER BY submitted_at, number
+LIMIT :limit;
+
+-- name: waiting_order
+SELECT task_id, tenant, priority, gpu_seconds FROM tasks
+WHERE state = 'PENDING' AND ready = 1
+ORDER BY submitted_at, number;
+
+-- name: running_left
+SELECT coalesce(sum(tasks.gpu_seconds * (1.0 - leases.progress)), 0.0) AS gpu_seconds
+FROM leases JOIN tasks ON tasks.task_id = leases.task_id;

@@ -11,12 +11,15 @@ from deployment.store.client_verbs import ClientVerbs
 from deployment.store.cluster_verbs import ClusterVerbs
 from deployment.store.metric_verbs import MetricVerbs
 from deployment.store.statements import Database
+from deployment.store.video_verbs import VideoVerbs
 from deployment.store.work_verbs import EngineVerbs, MediaVerbs, RouterVerbs
 
 MAIN_CLUSTER = "main"
 
 
-class StatementStore(ClusterVerbs, ClientVerbs, MediaVerbs, RouterVerbs, EngineVerbs, MetricVerbs, TaskStore):
+class StatementStore(
+    ClusterVerbs, ClientVerbs, MediaVerbs, RouterVerbs, EngineVerbs, MetricVerbs, VideoVerbs, TaskStore
+):
     """All verbs; `cluster` names the engines that this process belongs to."""
 
     def __init__(self, database: Database, cluster: str = MAIN_CLUSTER) -> None:

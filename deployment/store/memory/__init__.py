@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deployment.store.memory.tables import Cells, Tables
-from deployment.store.memory.work_statements import WorkStatements
+from deployment.store.memory.video_statements import VideoStatements
 from deployment.store.statement_store import MAIN_CLUSTER, StatementStore
 from deployment.store.statements import Given, malformed_text
 from hhray.errors import StoreUnavailable
@@ -24,7 +24,7 @@ class MemoryTransaction:
     """Named statements of one transaction."""
 
     def __init__(self, tables: Tables, now: float) -> None:
-        self._statements = WorkStatements(tables, now)
+        self._statements = VideoStatements(tables, now)
 
     def all(self, name: str, /, **values: Given) -> list[Cells]:
         """All rows."""
