@@ -1,7 +1,7 @@
 """Files of tasks - inputs and clips - and the signed paths they are downloaded by.
 
-Keys are made by the server only: `inputs/<task>/<index>` and `clips/<task>/<attempt>.mp4`. A clip's key names the
-attempt, so that two owners of one task never write the same file.
+Keys are made by the server only: `inputs/<task>/<index>`, `clips/<task>/<attempt>.mp4` and `previews/<task>/<name>`.
+A clip's key names the attempt, so that two owners of one task never write the same file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hhray.tasks import Artifact
 
 _KEY = re.compile(r"[a-z]+/[0-9a-f-]{36}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _TASK_ID = re.compile(r"[0-9a-f-]{36}")
-_KINDS = ("inputs", "clips")
+_KINDS = ("inputs", "clips", "previews")
 
 Fill = Callable[[BinaryIO], object]
 
@@ -36,6 +36,11 @@ def input_key(task_id: str, index: int = 0) -> str:
 def clip_key(task_id: str, attempt: int) -> str:
     """Key of the clip one attempt makes."""
     return f"clips/{task_id}/{attempt}.mp4"
+
+
+def preview_key(task_id: str, name: str) -> str:
+    """Key of a picture made from a task's clip when somebody asked for it."""
+    return f"previews/{task_id}/{name}"
 
 
 @dataclass(frozen=True, slots=True)

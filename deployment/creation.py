@@ -6,8 +6,10 @@ fail comes after the row.
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from dataclasses import replace
+from typing import BinaryIO
 
 from deployment.artifacts import input_key
 from deployment.create_call import CreateCall
@@ -100,15 +102,20 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
         deadline_seconds=call.deadline_seconds,
         priority=granted.priority,
         reserved=granted.reserved > 0,
+        fingerprint=call.fingerprint,
     )
 
 
 def _with_files(services: Services, task_id: str, call: CreateCall) -> CreateCall:
     """The call with the keys of those files that came along and lie in the store now."""
     media = tuple(
-        item
-        if data is None
-        else item.model_copy(update={"key": services.artifacts.put_bytes(input_key(task_id, at), data).key})
+        item if data is None else item.model_copy(update={"key": _put(services, input_key(task_id, at), data)})
         for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True))
     )
     return replace(call, request=call.request.model_copy(update={"media": media}))
+
+
+def _put(services: Services, key: str, data: bytes | BinaryIO) -> str:
+    if isinstance(data, bytes):
+        return services.artifacts.put_bytes(key, data).key
+    return services.artifacts.put_stream(key, lambda writer: shutil.copyfileobj(data, writer, 1 << 20)).key

@@ -11,6 +11,7 @@ HhrayError
 │   ├── InvalidApiKey       401  no key, or a wrong one
 │   ├── AccessDenied        403  a good key that may not do this
 │   ├── NotFound            404  no such route or file
+│   ├── BodyTooLarge        413  more came than is ever read
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
@@ -121,6 +122,13 @@ class NotFound(RequestError):
 
     code = "NotFound"
     status = 404
+
+
+class BodyTooLarge(RequestError):
+    """More bytes came with the request than this server ever reads."""
+
+    code = "BadRequest.TooLarge"
+    status = 413
 
 
 class Throttled(RequestError):

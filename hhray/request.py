@@ -71,7 +71,8 @@ class ClipRequest(BaseModel):
     nearest of the menu. `source_seconds` is the length of a source video, 0 until it has been fetched; `duration` is
     then the whole seconds of the clip that holds it, at most 15. `prompt` is what the client wrote; what the model
     reads is made of it by hhray.prompting. A `deterministic` clip runs alone, on the ranks and in the layout it began
-    in: the same request gives the same latents, bit by bit, on the same machines.
+    in: the same request gives the same latents, bit by bit, on the same machines. `remix_of` is the task whose settings
+    this one repeats with another prompt.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -91,6 +92,7 @@ class ClipRequest(BaseModel):
     strict_capabilities: bool = False
     deterministic: bool = False
     source_seconds: float = 0.0
+    remix_of: str = ""
 
     @property
     def output_seconds(self) -> float:

@@ -18,6 +18,7 @@ from hhray.cost import CostModel
 from hhray.cost_defaults import DEVICE_COSTS
 from hhray.engine_settings import EngineSettings
 from hhray.errors import ConfigError
+from hhray.progress_settings import ProgressSettings
 from hhray.served_model import ServedModel
 from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSettings, HubSettings, RouterSettings
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     tenants: dict[str, TenantSettings] = Field(
         default_factory=dict, description="Weight, priority and reserved share by tenant; others have the defaults."
     )
+    progress: ProgressSettings = ProgressSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()

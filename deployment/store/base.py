@@ -13,7 +13,18 @@ from typing import Protocol
 
 from hhray.metrics import RollupRow
 from hhray.request import ClipRequest
-from hhray.tasks import Artifact, Demand, EngineRecord, NewTask, Priority, Progress, QueueDepth, QueuedTask, Task, TaskState
+from hhray.tasks import (
+    Artifact,
+    Demand,
+    EngineRecord,
+    NewTask,
+    Priority,
+    Progress,
+    QueueDepth,
+    QueuedTask,
+    Task,
+    TaskState,
+)
 
 
 @dataclass(frozen=True, slots=True)

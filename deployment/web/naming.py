@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployment.dialects.dashscope import render_error
+from deployment.web.refusals import error_body
 from hhray.errors import HhrayError
 
 logger = logging.getLogger("ray.serve")
@@ -55,5 +55,6 @@ class RequestNaming:
             logger.exception("request %s failed", request_id)
             if not started:
                 message = "The server failed to handle the request; please try again, and report the request_id."
-                answer = JSONResponse(render_error(HhrayError.code, message, request_id), HhrayError.status)
+                body = error_body(scope["path"], HhrayError.status, HhrayError.code, message, request_id)
+                answer = JSONResponse(body, HhrayError.status)
                 await answer(scope, receive, send_named)

@@ -39,9 +39,9 @@ PUBLIC_NAMES = {
     "STEP_HEADS Vector fit_decode fit_steps",
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
-    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
-    "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
-    "PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
+    "hhray.errors": "AccessDenied ArtifactsUnavailable BodyTooLarge ClientError ConfigError DiskFull EmptyField "
+    "EngineFault GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError "
+    "NotFound PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
     "Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
@@ -68,6 +68,7 @@ PUBLIC_NAMES = {
     "hhray.parallel_layout": "ParallelLayout possible_layouts ulysses_degrees",
     "hhray.plan_verbs": "VERBS",
     "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
+    "hhray.progress_settings": "ProgressSettings",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
     "tier_key",

@@ -1,4 +1,4 @@
-"""What the OpenAI dialect and the progress streams ask of a store: delete, pages by cursor, many at once, what waits."""
+"""What the OpenAI dialect and progress streams ask of a store: delete, pages by cursor, many at once, what waits."""
 
 from __future__ import annotations
 
