@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from deployment.dialects.dashscope_query import shown
 from hhray.errors import InvalidParameter
 
-MAX_DEPTH = 4
+MAX_DEPTH = 5
 MAX_FIELDS = 200
 _NAME = re.compile(r"([A-Za-z0-9_.-]{1,64})((?:\[[A-Za-z0-9_.-]{0,64}\])*)")
 _PART = re.compile(r"\[([A-Za-z0-9_.-]{0,64})\]")
