@@ -69,7 +69,8 @@ class ProgressHub:
                 if latest.done or left <= 0:
                     return
                 try:
-                    await asyncio.wait_for(listener.changed.wait(), min(left, KEEP_ALIVE_SECONDS))
+                    async with asyncio.timeout(min(left, KEEP_ALIVE_SECONDS)):
+                        await listener.changed.wait()
                 except TimeoutError:
                     yield ": still here\n\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -40,7 +41,7 @@ def spritesheet(path: Path) -> bytes:
 
 def _frames(path: Path, count: int, longest: int) -> Iterator[Image.Image]:
     """`count` pictures of the clip, its frames at equal distances (of one: a third in), the longer side `longest`."""
-    with av.open(str(path)) as container:
+    with _as_os_error(path), av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 2
         total = max(stream.frames, 1)
@@ -59,6 +60,15 @@ def _frames(path: Path, count: int, longest: int) -> Iterator[Image.Image]:
             if picture is None:
                 raise OSError(f"{path.name} has no frame")
             yield picture
+
+
+@contextmanager
+def _as_os_error(path: Path) -> Iterator[None]:
+    """The video library's own errors are of many kinds; all say that this is no video it can read."""
+    try:
+        yield
+    except (av.FFmpegError, IndexError) as error:
+        raise OSError(f"{path.name} is no video that can be read: {error}") from error
 
 
 def _encoded(picture: Image.Image, kind: str) -> bytes:
