@@ -39,7 +39,12 @@ class Standing:
 
     def fields(self) -> dict[str, Any]:
         """By the names both dialects use; estimates in seconds, to a tenth."""
-        known = {"step": self.step, "steps": self.steps, "stage": self.stage, "queue_position": self.queue_position}
+        known: dict[str, Any] = {
+            "step": self.step,
+            "steps": self.steps,
+            "stage": self.stage,
+            "queue_position": self.queue_position,
+        }
         if self.eta is not None:
             known |= {"eta_seconds": _tenths(self.eta.seconds), "eta_error_seconds": _tenths(self.eta.error_seconds)}
         return {name: value for name, value in known.items() if value is not None}

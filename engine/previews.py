@@ -51,7 +51,7 @@ def _frames(path: Path, count: int, longest: int) -> Iterator[Image.Image]:
         left, picture = wanted, None
         for index, frame in enumerate(container.decode(stream)):
             while left and left[0] == index:
-                picture = frame.reformat(*size, format="rgb24").to_image()
+                picture = Image.fromarray(frame.reformat(*size, format="rgb24").to_ndarray())
                 left = left[1:]
                 yield picture
             if not left:

@@ -201,7 +201,7 @@ class TaskStore(Protocol):
         """Up to `limit` of a tenant's tasks by time of submit, those behind the task `after`; none when it is gone."""
 
     def find(self, task_ids: Sequence[str]) -> list[Task]:
-        """Those of the tasks that exist, whoever's they are; deleted ones are left out."""
+        """Those of the tasks that exist, in the order given, whoever's they are; deleted ones are left out."""
 
     def waiting(self) -> tuple[list[WaitingTask], float]:
         """All claimable tasks, oldest first, and the GPU-seconds left of the running ones."""

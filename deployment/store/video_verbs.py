@@ -41,12 +41,13 @@ class VideoVerbs:
             return [task_of(row) for row in rows]
 
     def find(self, task_ids: Sequence[str]) -> list[Task]:
-        """Those of the tasks that exist, whoever's they are; deleted ones are left out."""
+        """Those of the tasks that exist, in the order given, whoever's they are; deleted ones are left out."""
         if not task_ids:
             return []
         with self._database.read() as transaction:
             rows = transaction.all("tasks_by_id", task_ids=list(task_ids))
-            return [task_of(row) for row in rows if not row["deleted"]]
+            found = {row["task_id"]: task_of(row) for row in rows if not row["deleted"]}
+        return [found[task_id] for task_id in task_ids if task_id in found]
 
     def waiting(self) -> tuple[list[WaitingTask], float]:
         """All claimable tasks, oldest first, and the GPU-seconds left of the running ones."""

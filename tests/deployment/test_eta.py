@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployment.eta import (
@@ -62,6 +62,7 @@ def test_a_task_that_is_not_in_the_line_yet_comes_last():
     assert line.place(WaitingTask("new", "a", STANDARD, 3.0)) == Place(2, 55.0, 5.0 + 8.0)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 50), st.sampled_from(list(Priority))), max_size=30))
 def test_a_task_is_never_behind_more_than_there_is(rows):
     waiting = tasks(*rows)
