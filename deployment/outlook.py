@@ -1,4 +1,4 @@
-"""What an ingress replica knows of the queue and the engines, read from the store at most once a second for everybody.
+"""What an ingress replica knows of the queue and the engines, read from the store once for everybody who asks.
 
 From it and a task's row comes what clients see beside the state: steps, queue position, estimate. Polls and streams
 share one reading, so that many listeners cost the store no more than one.
@@ -22,7 +22,8 @@ from hhray.settings import Settings
 from hhray.tasks import Stage, Task, TaskState
 from hhray.unit_costs import UnitCostTable
 
-READ_SECONDS = 1.0
+READ_SECONDS, MOST_READ_SECONDS = 1.0, 10.0  # how old a reading may be
+READ_SHARE = 0.02  # of a replica's time that readings may take: those of a long queue are made less often
 COSTS_SECONDS = 30.0
 MISSED_HEARTBEATS = 5  # in a row, before an engine counts as gone
 
@@ -56,13 +57,13 @@ def _tenths(seconds: float) -> float:
 
 @dataclass(slots=True)
 class _Reading:
-    """The store as it was at `read_at` (monotonic seconds)."""
+    """The store as it was; good until `until` (monotonic seconds)."""
 
     line: Line
     running_left: float
     ranks: float
     ranks_per_engine: int
-    read_at: float
+    until: float
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class Outlook:
             now = time.monotonic()
             if self._costs is None or now - self._costs.read_at > COSTS_SECONDS:
                 self._costs = self._read_costs()
-            if self._reading is None or now - self._reading.read_at > READ_SECONDS:
+            if self._reading is None or now > self._reading.until:
                 self._reading = self._read_queue()
             return self._reading, self._costs
 
@@ -135,14 +136,11 @@ class Outlook:
         return _Costs(corrected, relative_error(ratio_histograms(rows)))
 
     def _read_queue(self) -> _Reading:
-        settings = self._settings
+        settings, began = self._settings, time.monotonic()
         waiting, running_left = self._store.waiting()
         engines = self._store.engines(MISSED_HEARTBEATS * settings.router.heartbeat_seconds)
         sizes = [engine.world_size for engine in engines]
-        return _Reading(
-            Line(waiting, self._weight),
-            running_left,
-            sum(sizes) * settings.autoscaling.efficiency,
-            max(sizes, default=settings.engine.ranks),
-            time.monotonic(),
-        )
+        line, now = Line(waiting, self._weight), time.monotonic()
+        ranks = sum(sizes) * settings.autoscaling.efficiency
+        until = now + min(max(READ_SECONDS, (now - began) / READ_SHARE), MOST_READ_SECONDS)
+        return _Reading(line, running_left, ranks, max(sizes, default=settings.engine.ranks), until)

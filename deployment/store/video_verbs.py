@@ -10,6 +10,8 @@ from deployment.store.statements import Database
 from deployment.store.transitions import Ending, end_task, locked_task
 from hhray.tasks import Priority, Task, TaskState
 
+_PRIORITIES = {priority.value: priority for priority in Priority}  # quicker than Priority() for 10,000 rows
+
 
 class VideoVerbs:
     """See deployment.store.base.TaskStore."""
@@ -55,7 +57,6 @@ class VideoVerbs:
             rows = transaction.all("waiting_order")
             left = float(transaction.all("running_left")[0]["gpu_seconds"])
         found = [
-            WaitingTask(row["task_id"], row["tenant"], Priority(row["priority"]), float(row["gpu_seconds"]))
-            for row in rows
+            WaitingTask(row["task_id"], row["tenant"], _PRIORITIES[row["priority"]], row["gpu_seconds"]) for row in rows
         ]
         return found, left
