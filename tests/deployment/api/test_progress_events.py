@@ -172,16 +172,20 @@ def test_five_hundred_listeners_share_one_look_and_leave_nothing_behind():
             async for text in hub.stream("alice", f"t{number % 50}", state("pending"), "", 10.0):
                 got.update([name for name, _, _ in events_of(text)])
 
+        async def reached(condition):
+            async with asyncio.timeout(20):
+                while not condition():
+                    await asyncio.sleep(0.01)
+
         listeners = [asyncio.create_task(listen(number)) for number in range(500)]
-        await asyncio.sleep(0.15)
+        await reached(lambda: got["running-1"] == 500)
         assert hub.streams == {"alice": 500}
         listeners[0].cancel()  # a client that goes
         now.update(name="succeeded-1", done=True)
         await asyncio.gather(*listeners, return_exceptions=True)
-        await asyncio.sleep(0.06)
+        await reached(lambda: hub._poller is None)  # nobody looks when nobody listens
         assert hub.streams == Counter()
         assert hub._listeners == {}
-        assert hub._poller is None
         return got
 
     got = asyncio.run(drive())
