@@ -1,7 +1,7 @@
 """Files of tasks - inputs and clips - and of uploads, and the signed paths clips are downloaded by.
 
-Keys are made by the server only: `inputs/<task>/<index>`, `clips/<task>/<attempt>.mp4`, `uploads/<id>/file`. A clip's
-key names the attempt, so that two owners of one task never write the same file.
+Keys are made by the server only: `inputs/<task>/<index>`, `clips/<task>/<attempt>.mp4`, `previews/<task>/<name>` and
+`uploads/<id>/file`. A clip's key names the attempt, so that two owners of one task never write the same file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hhray.tasks import Artifact
 _KEY = re.compile(r"[a-z]+/[0-9a-f-]{36}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _TASK_ID = re.compile(r"[0-9a-f-]{36}")
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # of file systems without hard links
-_KINDS = ("inputs", "clips", "uploads")
+_KINDS = ("inputs", "clips", "uploads", "previews")
 
 Fill = Callable[[BinaryIO], object]
 
@@ -43,6 +43,11 @@ def clip_key(task_id: str, attempt: int) -> str:
 def upload_key(upload_id: str) -> str:
     """Key of a file a client has uploaded; the client's name for it is no part of it."""
     return f"uploads/{upload_id}/file"
+
+
+def preview_key(task_id: str, name: str) -> str:
+    """Key of a picture made from a task's clip when somebody asked for it."""
+    return f"previews/{task_id}/{name}"
 
 
 @dataclass(frozen=True, slots=True)

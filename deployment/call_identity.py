@@ -49,7 +49,14 @@ def _content(call: CreateCall, index: int) -> list[str]:
     data = call.files[index] if index < len(call.files) else None
     if upload is not None:
         return [item.type, "sha256", upload.sha256]
-    return [item.type, "url", item.url] if data is None else [item.type, "sha256", hashlib.sha256(data).hexdigest()]
+    if data is None:
+        return [item.type, "url", item.url]
+    if isinstance(data, bytes):
+        return [item.type, "sha256", hashlib.sha256(data).hexdigest()]
+    data.seek(0)
+    digest = hashlib.file_digest(data, "sha256").hexdigest()  # type: ignore[arg-type] # the spool of a form's file
+    data.seek(0)
+    return [item.type, "sha256", digest]
 
 
 def _upload(store: TaskStore, tenant: str, request: ClipRequest, index: int) -> Upload | None:

@@ -6,8 +6,10 @@ row. Nothing that can fail comes after the row.
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from dataclasses import replace
+from typing import BinaryIO
 
 from deployment.artifacts import input_key, upload_key
 from deployment.call_identity import gone, identified
@@ -160,9 +162,16 @@ def _with_files(services: Services, task_id: str, call: CreateCall) -> CreateCal
     for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True)):
         upload, key = call.uploads[at], input_key(task_id, at)
         if data is not None:
-            services.artifacts.put_bytes(key, data)
+            _put(services, key, data)
         elif upload is not None and not services.artifacts.link(key, upload_key(upload.upload_id)):
             raise gone(at)
         kept = data is not None or upload is not None
         media.append(item.model_copy(update={"key": key, "url": ""}) if kept else item)
     return replace(call, request=call.request.model_copy(update={"media": tuple(media)}))
+
+
+def _put(services: Services, key: str, data: bytes | BinaryIO) -> None:
+    if isinstance(data, bytes):
+        services.artifacts.put_bytes(key, data)
+    else:
+        services.artifacts.put_stream(key, lambda writer: shutil.copyfileobj(data, writer, 1 << 20))

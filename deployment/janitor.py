@@ -97,6 +97,8 @@ def _is_named(task: Task | None, task_id: str, file: StoredFile) -> bool:
     key = f"{file.kind}/{task_id}/{file.name}"
     if file.kind == "inputs":
         return not file.name.startswith(".") or not (task.ready or task.state.is_terminal)
+    if file.kind == "previews":
+        return task.state is TaskState.SUCCEEDED and not file.name.startswith(".")
     if task.state is TaskState.RUNNING:
         own = clip_key(task_id, task.attempt)
         return key == own or file.name.startswith(f".{task.attempt}.mp4.")

@@ -13,6 +13,7 @@ HhrayError
 │   ├── AccessDenied        403  a good key that may not do this
 │   ├── NotFound            404  no such route or file
 │   ├── IdempotencyConflict 422  the Idempotency-Key belongs to another request
+│   ├── BodyTooLarge        413  more came than is ever read
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
@@ -141,6 +142,13 @@ class IdempotencyConflict(RequestError):
 
     code = "IdempotencyConflict"
     status = 422
+
+
+class BodyTooLarge(RequestError):
+    """More bytes came with the request than this server ever reads."""
+
+    code = "BadRequest.TooLarge"
+    status = 413
 
 
 class Throttled(RequestError):

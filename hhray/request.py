@@ -74,7 +74,7 @@ class ClipRequest(BaseModel):
     reads is made of it by hhray.prompting. A `deterministic` clip runs alone, on the ranks and in the layout it began
     in: the same request gives the same latents, bit by bit, on the same machines. `workspace` is the client's name for
     what the task belongs to: it is written down and decides nothing. `watermark` is what the client asked; `marking` is
-    what was decided of it.
+    what was decided of it. `remix_of` is the task whose settings this one repeats with another prompt.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,6 +96,7 @@ class ClipRequest(BaseModel):
     source_seconds: float = 0.0
     workspace: str = ""
     marking: Marking = UNMARKED
+    remix_of: str = ""
 
     @property
     def output_seconds(self) -> float:

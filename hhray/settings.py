@@ -20,6 +20,7 @@ from hhray.engine_settings import EngineSettings
 from hhray.errors import ConfigError
 from hhray.marking_settings import MarkingPolicy, MarkingSettings, check_policy
 from hhray.moderation_settings import ModerationSettings
+from hhray.progress_settings import ProgressSettings
 from hhray.served_model import ServedModel
 from hhray.service_settings import AutoscalingSettings, ClientSettings, HttpSettings, HubSettings, RouterSettings
 from hhray.store_settings import KeySettings, MediaSettings, StoreSettings
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     )
     webhooks: WebhookSettings = WebhookSettings()
     default_tenant: TenantSettings = TenantSettings()
+    progress: ProgressSettings = ProgressSettings()
     autoscaling: AutoscalingSettings = AutoscalingSettings()
     client: ClientSettings = ClientSettings()
     hub: HubSettings = HubSettings()

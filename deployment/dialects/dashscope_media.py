@@ -7,7 +7,7 @@ import binascii
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from deployment.addresses import parse_media_url
 from deployment.call_identity import UPLOAD_SCHEME
@@ -36,10 +36,10 @@ _DATA_URI_IN_JSON = re.compile(rb'"data:(?:image|video)/[A-Za-z0-9.+-]{1,40};bas
 
 @dataclass(frozen=True, slots=True)
 class GivenMedia:
-    """A media file of a request: to be fetched (`media.url`), or its bytes (`data`), which came along."""
+    """A media file of a request: to be fetched (`media.url`), or what came along (`data`): bytes, or an open file."""
 
     media: Media
-    data: bytes | None = None
+    data: bytes | BinaryIO | None = None
 
 
 def data_uri_bytes(body: bytes | bytearray) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from deployment.dialects.dashscope_fields import (
     read_prompt,
     read_resolution,
 )
-from deployment.dialects.dashscope_media import data_uri_bytes, parse_media
+from deployment.dialects.dashscope_media import GivenMedia, data_uri_bytes, parse_media
 from deployment.dialects.dashscope_models import WireModel, find_model
 from deployment.dialects.dashscope_query import shown
 from hhray.errors import AccessDenied, EmptyField, IllegalInput, InvalidParameter
@@ -92,6 +93,22 @@ def parse_envelope(
     if not isinstance(parameters, dict):
         raise InvalidParameter(f"parameters: expected an object, got {shown(parameters)}.")
     items = parse_media(given, model.mode, media, resolves_uploads=resolves_uploads)
+    return create_call(model, given, parameters, items, media, workspace)
+
+
+def create_call(
+    model: WireModel,
+    given: dict[str, Any],
+    parameters: dict[str, Any],
+    items: Sequence[GivenMedia],
+    media: MediaSettings,
+    workspace: str = "",
+) -> CreateCall:
+    """The call of a model's `input` and `parameters`, whichever dialect they came in; `items` are its media.
+
+    Raises:
+        RequestError: as `parse_create`.
+    """
     request = _request(model, given, parameters, tuple(item.media for item in items), workspace)
     bound_prompt(request)  # refuses a prompt that names a picture which is not there
     deadline = read_integer("deadline_seconds", parameters, 1, MAX_DEADLINE_SECONDS, default=0)

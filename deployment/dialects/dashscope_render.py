@@ -1,13 +1,14 @@
 """DashScope dialect, outwards: the JSON objects of every answer, from task rows. Pure functions.
 
-Beyond the hosted API's fields (additive, clients ignore them): `output.progress`, `queue_position`, `attempt`,
-`notice`, `marking` and `stages`, and `tasks` beside `data` in a list, because one official client reads that key.
+Beyond the hosted API's fields (additive, clients ignore them): `output.progress`, `step`, `steps`, `stage`,
+`queue_position`, `eta_seconds`, `eta_error_seconds`, `attempt`, `notice`, `marking` and `stages`, and `tasks` beside
+`data` in a list, because one official client reads that key.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -44,15 +45,14 @@ def render_unknown(task_id: str, request_id: str) -> Json:
     return {"request_id": request_id, "output": {"task_id": task_id, "task_status": TaskState.UNKNOWN.value}}
 
 
-def render_task(task: Task, request_id: str, *, queue_position: int | None, video_url: str) -> Json:
-    """Answer to a query. `video_url` counts only for a task that succeeded."""
-    output = _common_output(task)
+def render_task(task: Task, request_id: str, *, standing: Mapping[str, Any], video_url: str) -> Json:
+    """Answer to a query. `standing` are the additive fields of an unfinished task that are known; `video_url` counts
+    only for one that succeeded."""
+    output = _common_output(task) | dict(standing)
     answer: Json = {"request_id": request_id, "output": output}
     match task.state:
         case TaskState.PENDING:
             output["progress"] = 0.0
-            if queue_position is not None:
-                output["queue_position"] = queue_position
         case TaskState.RUNNING:
             output["progress"] = round(task.progress, 4)
         case TaskState.SUCCEEDED:

@@ -17,7 +17,18 @@ from hhray.metrics import RollupRow
 from hhray.quotas import QuotaUse
 from hhray.records import AuditRow, UsageRow
 from hhray.request import ClipRequest
-from hhray.tasks import Artifact, Demand, EngineRecord, NewTask, Progress, QueueDepth, QueuedTask, Task, TaskState
+from hhray.tasks import (
+    Artifact,
+    Demand,
+    EngineRecord,
+    NewTask,
+    Priority,
+    Progress,
+    QueueDepth,
+    QueuedTask,
+    Task,
+    TaskState,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,16 @@ class LeaseView:
 
     held: bool
     cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTask:
+    """A claimable task as an estimate needs it."""
+
+    task_id: str
+    tenant: str
+    priority: Priority
+    gpu_seconds: float
 
 
 class TaskStore(Protocol):
@@ -261,3 +282,20 @@ class TaskStore(Protocol):
 
     def drop_webhooks(self, keep_seconds: float, tenant: str | None = None) -> int:
         """Remove deliveries that old, with their logs; of all tenants or of one. How many deliveries."""
+
+    # --- videos: delete, pages by cursor, and what an estimate is made from
+    def delete(self, task_id: str, tenant: str, key_id: str = "") -> TaskState | None:
+        """Take a task away from its client for good; the state it was in, None when there is none of this tenant's.
+
+        One that ended goes at once, a PENDING one is cancelled and goes; their files are the caller's to delete. A
+        RUNNING one is hidden and asked to stop, and goes with `expire` once it has ended CANCELED.
+        """
+
+    def page(self, tenant: str, after: str | None, limit: int, *, newest_first: bool) -> list[Task]:
+        """Up to `limit` of a tenant's tasks by time of submit, those behind the task `after`; none when it is gone."""
+
+    def find(self, task_ids: Sequence[str]) -> list[Task]:
+        """Those of the tasks that exist, in the order given, whoever's they are; deleted ones are left out."""
+
+    def waiting(self) -> tuple[list[WaitingTask], float]:
+        """All claimable tasks, oldest first, and the GPU-seconds left of the running ones."""

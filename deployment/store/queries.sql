@@ -17,11 +17,12 @@ INSERT INTO tasks (
 );
 
 -- name: task
-SELECT * FROM task_rows WHERE task_id = :task_id AND (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant);
+SELECT * FROM task_rows
+WHERE task_id = :task_id AND (CAST(:tenant AS TEXT) IS NULL OR (tenant = :tenant AND deleted = 0));
 
 -- name: list_tasks
 SELECT * FROM task_rows
-WHERE tenant = :tenant
+WHERE tenant = :tenant AND deleted = 0
     AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
     AND (CAST(:model AS TEXT) IS NULL OR model = :model)
     AND (CAST(:state AS TEXT) IS NULL OR state = :state)
@@ -32,7 +33,7 @@ LIMIT :limit OFFSET :offset;
 
 -- name: count_tasks
 SELECT count(*) AS total FROM tasks
-WHERE tenant = :tenant
+WHERE tenant = :tenant AND deleted = 0
     AND (CAST(:task_id AS TEXT) IS NULL OR task_id = :task_id)
     AND (CAST(:model AS TEXT) IS NULL OR model = :model)
     AND (CAST(:state AS TEXT) IS NULL OR state = :state)
@@ -414,3 +415,49 @@ DELETE FROM audit WHERE at < :keep_after;
 
 -- name: has_tasks
 SELECT task_id FROM tasks WHERE tenant = :tenant LIMIT 1;
+
+-- videos: delete, pages by cursor, and what an estimate is made from
+
+-- name: delete_task
+DELETE FROM tasks WHERE task_id = :task_id;
+
+-- A deleted task takes its key along: the same create makes a new one.
+-- name: free_create_key
+DELETE FROM create_keys WHERE task_id = :task_id AND (tenant, name) IN (
+    SELECT tenant, idempotency_key FROM tasks WHERE task_id = :task_id AND idempotency_key IS NOT NULL
+);
+
+-- name: hide_running
+UPDATE tasks SET deleted = 1, cancel_requested = 1, idempotency_key = NULL, expires_at = store_now()
+WHERE task_id = :task_id;
+
+-- name: page_newest
+SELECT * FROM task_rows
+WHERE tenant = :tenant AND deleted = 0 AND (
+    CAST(:after AS TEXT) IS NULL
+    OR (submitted_at, number) < (
+        SELECT seen.submitted_at, seen.number FROM tasks AS seen WHERE seen.task_id = :after AND seen.tenant = :tenant
+    )
+)
+ORDER BY submitted_at DESC, number DESC
+LIMIT :limit;
+
+-- name: page_oldest
+SELECT * FROM task_rows
+WHERE tenant = :tenant AND deleted = 0 AND (
+    CAST(:after AS TEXT) IS NULL
+    OR (submitted_at, number) > (
+        SELECT seen.submitted_at, seen.number FROM tasks AS seen WHERE seen.task_id = :after AND seen.tenant = :tenant
+    )
+)
+ORDER BY submitted_at, number
+LIMIT :limit;
+
+-- name: waiting_order
+SELECT task_id, tenant, priority, gpu_seconds FROM tasks
+WHERE state = 'PENDING' AND ready = 1
+ORDER BY submitted_at, number;
+
+-- name: running_left
+SELECT coalesce(sum(tasks.gpu_seconds * (1.0 - leases.progress)), 0.0) AS gpu_seconds
+FROM leases JOIN tasks ON tasks.task_id = leases.task_id;

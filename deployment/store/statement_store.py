@@ -14,6 +14,7 @@ from deployment.store.metric_verbs import MetricVerbs
 from deployment.store.statements import Database
 from deployment.store.tenant_verbs import TenantVerbs
 from deployment.store.upload_verbs import UploadVerbs
+from deployment.store.video_verbs import VideoVerbs
 from deployment.store.webhook_verbs import WebhookVerbs
 from deployment.store.work_verbs import EngineVerbs, MediaVerbs, RouterVerbs
 
@@ -31,6 +32,7 @@ class StatementStore(
     MetricVerbs,
     WebhookVerbs,
     TenantVerbs,
+    VideoVerbs,
     TaskStore,
 ):
     """All verbs; `cluster` names the engines that this process belongs to."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from deployment.outlook import Outlook
 from deployment.services import Services
 from deployment.web.files import file_routes
 from deployment.web.health import health_routes
 from deployment.web.naming import RequestNaming
+from deployment.web.openai_content import openai_content_routes
+from deployment.web.openai_creates import openai_create_routes
+from deployment.web.openai_events import openai_event_routes
+from deployment.web.openai_videos import openai_video_routes
 from deployment.web.refusals import add_refusals
 from deployment.web.tasks import task_routes
 from deployment.web.tenant import tenant_routes
@@ -21,8 +26,12 @@ def create_app(services: Services, *, adds_request_id: bool = True) -> FastAPI:
     `adds_request_id` is False below a proxy that itself puts x-request-id on every answer, as Serve's does.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    for routes in (video_routes, task_routes, upload_routes, tenant_routes, file_routes, health_routes):
+    outlook = Outlook(services.settings, services.store, services.cost)
+    plain = (video_routes, upload_routes, tenant_routes, file_routes, health_routes)
+    for routes in (*plain, openai_create_routes, openai_content_routes):
         app.include_router(routes(services))
+    for watched in (task_routes, openai_event_routes, openai_video_routes):
+        app.include_router(watched(services, outlook))
     add_refusals(app)
     app.add_middleware(RequestNaming, adds_header=adds_request_id)
     return app

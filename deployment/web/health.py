@@ -55,4 +55,5 @@ def health_routes(services: Services) -> APIRouter:
 
     router.add_api_route("/metrics", metrics, methods=["GET"])
     router.add_api_route("/healthz", healthz, methods=["GET"])
+    router.add_api_route("/health", healthz, methods=["GET"])  # where public load generators wait for a server
     return router

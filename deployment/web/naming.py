@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployment.dialects.dashscope import render_error
+from deployment.web.refusals import error_body
 from hhray.errors import HhrayError, StoreUnavailable
 
 logger = logging.getLogger("ray.serve")
@@ -56,13 +56,12 @@ class RequestNaming:
             logger.exception("request %s failed", request_id)
             if not started:
                 message = "The server failed to handle the request; please try again, and report the request_id."
-                answer = JSONResponse(render_error(HhrayError.code, message, request_id), HhrayError.status)
+                kind: type[HhrayError] = HhrayError
                 if _is_query(scope):  # clients that wait for a task go on after 503, and after no other 5xx
-                    answer = JSONResponse(
-                        render_error(StoreUnavailable.code, message, request_id),
-                        StoreUnavailable.status,
-                        {"retry-after": str(RETRY_SECONDS)},
-                    )
+                    kind = StoreUnavailable
+                body = error_body(scope["path"], kind.status, kind.code, message, request_id)
+                headers = {} if kind is HhrayError else {"retry-after": str(RETRY_SECONDS)}
+                answer = JSONResponse(body, kind.status, headers)
                 await answer(scope, receive, send_named)
 
 

@@ -1,14 +1,16 @@
-"""Errors as answers: every one in the dialect's flat shape {code, message, request_id}."""
+"""Errors as answers: every one in the shape of the dialect that its path belongs to."""
 
 from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from deployment.dialects import openai_errors
 from deployment.dialects.dashscope import render_error
 from deployment.services import request_id_of
 from hhray.errors import (
@@ -71,11 +73,22 @@ def _no_route(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class above
     code = _ROUTING_CODES.get(error.status_code, HhrayError.code)
     message = {
-        404: "Not found! Expected a path of this API, such as /api/v1/tasks/<task_id>.",
+        404: f"Not found! Expected a path of this API, such as {_example(request)}.",
         405: "This path is not offered with this HTTP method; see the Allow header.",
     }.get(error.status_code, "The request cannot be handled.")
     return _answer(request, error.status_code, code, message, dict(error.headers or {}))
 
 
+def _example(request: Request) -> str:
+    return "/v1/videos/<video_id>" if openai_errors.is_openai(request.url.path) else "/api/v1/tasks/<task_id>"
+
+
 def _answer(request: Request, status: int, code: str, message: str, headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse(render_error(code, message, request_id_of(request)), status, headers)
+    return JSONResponse(error_body(request.url.path, status, code, message, request_id_of(request)), status, headers)
+
+
+def error_body(path: str, status: int, code: str, message: str, request_id: str) -> dict[str, Any]:
+    """An error as the dialect of this path has it."""
+    if openai_errors.is_openai(path):
+        return openai_errors.render_error(status, code, message)
+    return render_error(code, message, request_id)

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from deployment.dialects import dashscope
 from deployment.key_scopes import Scope
 from deployment.keys import Caller
+from deployment.outlook import Outlook
 from deployment.services import Services, is_task_id, request_id_of
 from hhray.errors import AccessDenied, InvalidParameter, UnsupportedOperation
 from hhray.tasks import Task, TaskState
@@ -17,7 +18,7 @@ from hhray.tasks import Task, TaskState
 PATH = "/api/v1/tasks"
 
 
-def task_routes(services: Services) -> APIRouter:
+def task_routes(services: Services, outlook: Outlook) -> APIRouter:
     """GET /tasks/{id}, POST /tasks/{id}/cancel, GET /tasks; each with and without a trailing slash.
 
     Plain functions: FastAPI runs them on a thread, so that the store may block.
@@ -27,7 +28,7 @@ def task_routes(services: Services) -> APIRouter:
     def query(request: Request, task_id: str) -> JSONResponse:
         caller = services.caller(request)
         task = services.store.get(task_id, caller.tenant) if is_task_id(task_id) else None
-        return JSONResponse(_describe(services, request, task_id, task))
+        return JSONResponse(_describe(services, outlook, request, task_id, task))
 
     def cancel(request: Request, task_id: str) -> JSONResponse:
         _cancel(services, services.caller(request), request, task_id)
@@ -47,7 +48,9 @@ def task_routes(services: Services) -> APIRouter:
     return router
 
 
-def _describe(services: Services, request: Request, task_id: str, task: Task | None) -> dashscope.Json:
+def _describe(
+    services: Services, outlook: Outlook, request: Request, task_id: str, task: Task | None
+) -> dashscope.Json:
     request_id = request_id_of(request)
     if task is None:
         return dashscope.render_unknown(task_id, request_id)
@@ -59,7 +62,8 @@ def _describe(services: Services, request: Request, task_id: str, task: Task | N
         # The URL must not outlive the file.
         ttl_seconds = min(services.settings.store.url_ttl_seconds, task.expires_at - now)
         url = services.base_url(request) + services.artifacts.signed_path(task.artifact_key, ttl_seconds, now)
-    return dashscope.render_task(task, request_id, queue_position=position, video_url=url)
+    standing = outlook.standing(task, position).fields()
+    return dashscope.render_task(task, request_id, standing=standing, video_url=url)
 
 
 def _cancel(services: Services, caller: Caller, request: Request, task_id: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployment.artifacts import DirectoryArtifacts, clip_key, input_key
+from deployment.artifacts import DirectoryArtifacts, clip_key, input_key, preview_key
 from deployment.janitor import Janitor, sweep_scratch
 from deployment.store.base import TaskStore
 from hhray.store_settings import StoreSettings
@@ -109,3 +109,21 @@ def test_scratch_files_of_dead_engines_go_at_the_next_start(tmp_path: Path) -> N
     assert sweep_scratch(tmp_path, GRACE) == 1
     assert [path.name for path in tmp_path.iterdir()] == [young.name]
     assert sweep_scratch(tmp_path / "not there yet", GRACE) == 0
+
+
+def test_pictures_of_a_result_stay_as_long_as_it_and_go_with_it(
+    task_store: TaskStore, add_task: Callable[..., Task], artifacts: DirectoryArtifacts, janitor: Janitor
+) -> None:
+    task_id = add_task().task_id
+    (claim,) = task_store.claim([task_id], "engine", 30.0)
+    result = artifacts.put_bytes(clip_key(task_id, claim.fence), b"data")
+    task_store.publish(task_id, "engine", claim.fence, result, {}, "")
+    picture = put(artifacts, preview_key(task_id, "thumbnail.webp"))
+    half = picture.with_name(".spritesheet.jpg.0123456789abcdef")
+    half.write_bytes(b"da")
+    os.utime(half, (0, 0))
+    assert janitor.collect() == 1
+    assert (picture.is_file(), half.exists()) == (True, False)
+    task_store.delete(task_id, "tenant")
+    janitor.collect()
+    assert not picture.exists()

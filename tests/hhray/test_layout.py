@@ -40,11 +40,11 @@ PUBLIC_NAMES = {
     "hhray.cost_rows": "DecodeRow ELEMENT_BYTES Row StepRow VIDEO_DECODE read_rows",
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
     "hhray.engine_settings": "CostSettings EngineSettings LayoutSettings WarmUpShape",
-    "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DataInspectionFailed DiskFull "
-    "EmptyField EngineFault GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey InvalidParameter "
-    "InvalidURL LeaseLost MarkingFailed MediaError ModerationUnavailable NotFound PhaseTimeout RequestError "
-    "RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled UnsupportedOperation "
-    "WaitTimeout",
+    "hhray.errors": "AccessDenied ArtifactsUnavailable BodyTooLarge ClientError ConfigError DataInspectionFailed "
+    "DiskFull EmptyField EngineFault GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey "
+    "InvalidParameter InvalidURL LeaseLost MarkingFailed MediaError ModerationUnavailable NotFound PhaseTimeout "
+    "RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled "
+    "UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",
@@ -73,6 +73,7 @@ PUBLIC_NAMES = {
     "hhray.plan_verbs": "VERBS",
     "hhray.plugin": "load_class make_plugin",
     "hhray.predicted_ratio": "Labels MILLIONTHS PredictedRatios ROW SEPARATOR ratio_histograms",
+    "hhray.progress_settings": "ProgressSettings",
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.quotas": "Charge DAY_SECONDS NO_QUOTA Quota QuotaUse UNFINISHED_RETRY_SECONDS charge_of check_fits day_end "
     "longest milliseconds month_end refusal utc_day utc_month",

@@ -15,6 +15,7 @@ from deployment.store.memory.create_statements import CreateKeyStatements
 from deployment.store.memory.tables import Cells, Tables
 from deployment.store.memory.tenant_statements import TenantStatements
 from deployment.store.memory.upload_statements import UploadStatements
+from deployment.store.memory.video_statements import VideoStatements
 from deployment.store.memory.webhook_statements import WebhookStatements
 from deployment.store.statement_store import MAIN_CLUSTER, StatementStore
 from deployment.store.statements import Given, malformed_text
@@ -23,7 +24,7 @@ from hhray.errors import StoreUnavailable
 Clock = Callable[[], float]
 
 
-class Statements(CreateKeyStatements, UploadStatements, WebhookStatements, TenantStatements):
+class Statements(CreateKeyStatements, UploadStatements, WebhookStatements, VideoStatements, TenantStatements):
     """All of them."""
 
 

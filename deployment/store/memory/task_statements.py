@@ -24,6 +24,7 @@ _NEW: Cells = {
     "notice": "",
     "stages": "{}",
     "facts": "{}",
+    "deleted": 0,
 }
 _NO_LEASE: Cells = {"owner": None, "fence": None, "progress": None, "stage": None}
 
@@ -60,7 +61,8 @@ class TaskStatements:
 
     def task(self, task_id: str, tenant: str | None) -> list[Cells]:
         task = self.tables.tasks.get(task_id)
-        return [self.joined(task)] if task and tenant in (None, task["tenant"]) else []
+        seen = task is not None and (tenant is None or (tenant == task["tenant"] and not task["deleted"]))
+        return [self.joined(task)] if task is not None and seen else []
 
     def tasks_by_id(self, task_ids: list[str]) -> list[Cells]:
         return [self.joined(task) for one in set(task_ids) if (task := self.tables.tasks.get(one))]
@@ -77,7 +79,8 @@ class TaskStatements:
         return [
             task
             for task in self.tables.tasks
-            if all(task[name] == value for name, value in wanted.items())
+            if not task["deleted"]
+            and all(task[name] == value for name, value in wanted.items())
             and (start is None or task["submitted_at"] >= start)
             and (end is None or task["submitted_at"] <= end)
         ]

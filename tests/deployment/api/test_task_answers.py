@@ -71,7 +71,10 @@ def test_a_running_task_shows_progress_and_attempt(live):
     output = live.get(task_id)["output"]
     assert WIRE_TIME.fullmatch(output.pop("submit_time"))
     assert WIRE_TIME.fullmatch(output.pop("scheduled_time"))
-    assert output == {"task_id": task_id, "task_status": "RUNNING", "progress": 0.375, "attempt": claim.fence}
+    assert output == {
+        **{"task_id": task_id, "task_status": "RUNNING", "progress": 0.375, "attempt": claim.fence},
+        **{"step": 3, "steps": 8, "stage": "denoise"},
+    }
 
 
 def test_a_finished_task_has_the_hosted_apis_shape_and_ours(live):

@@ -180,7 +180,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(
         task_id=IDS,
-        verb=st.sampled_from(["cancel_pending", "request_cancel"]),
+        verb=st.sampled_from(["cancel_pending", "request_cancel", "delete"]),
         tenant=st.sampled_from(["alice", "bob"]),
     )
     def cancel(self, task_id, verb, tenant):
@@ -219,6 +219,10 @@ class Twins(RuleBasedStateMachine):
         self.same("get", task_id, "alice")
         self.same("quota_use", "alice")
         self.same("usage", None, 0, 10)
+        self.same("find", [task_id, "t0"])
+        self.same("waiting")
+        for newest_first in (True, False):
+            self.same("page", "alice", task_id if page == 2 else None, 3, newest_first=newest_first)
 
 
 def run_histories(empty_store, examples, steps):
