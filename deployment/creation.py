@@ -77,12 +77,14 @@ def _insert(services: Services, caller: Caller, call: CreateCall, request_id: st
     """Insert the task; files that came along are in the artifact store before the row can be seen."""
     task_id, inserted = str(uuid.uuid4()), None
     try:
-        stored = _with_files(services, task_id, call)
+        stored = _with_files(services, caller.tenant, task_id, call)
         inserted = services.store.create(_new_task(services, caller, stored, request_id, task_id))
         return inserted
     finally:
         if any(call.files) and (inserted is None or inserted.task_id != task_id):
-            services.artifacts.delete_task(task_id)  # refused, or an older task of the same idempotency key
+            services.artifacts.delete_task(
+                task_id, caller.tenant
+            )  # refused, or an older task of the same idempotency key
 
 
 def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: str, task_id: str) -> NewTask:
@@ -103,12 +105,12 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
     )
 
 
-def _with_files(services: Services, task_id: str, call: CreateCall) -> CreateCall:
+def _with_files(services: Services, tenant: str, task_id: str, call: CreateCall) -> CreateCall:
     """The call with the keys of those files that came along and lie in the store now."""
     media = tuple(
         item
         if data is None
-        else item.model_copy(update={"key": services.artifacts.put_bytes(input_key(task_id, at), data).key})
+        else item.model_copy(update={"key": services.artifacts.put_bytes(input_key(task_id, at, tenant), data).key})
         for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True))
     )
     return replace(call, request=call.request.model_copy(update={"media": media}))

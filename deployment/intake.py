@@ -108,7 +108,7 @@ class MediaIntake:
     def _fail(self, task: Task, code: str, message: str) -> None:
         logger.info("task %s: media refused: %s", task.task_id, code)
         if self._store.media_failed(task.task_id, self._owner, code, message):
-            self._artifacts.delete_task(task.task_id)
+            self._artifacts.delete_task(task.task_id, task.tenant)
 
     def _complete(self, task: Task) -> ClipRequest:
         """The request with its media in the artifact store and everything that depends on it filled in.
@@ -121,7 +121,7 @@ class MediaIntake:
         facts: VideoFacts | None = None
         for index, item in enumerate(media):
             with _named(f"input.media[{index}].url"):
-                key = item.key or self._fetch(input_key(task.task_id, index), item, deadline)
+                key = item.key or self._fetch(input_key(task.task_id, index, task.tenant), item, deadline)
                 media[index] = item.model_copy(update={"key": key})
                 if item.type is MediaType.VIDEO:
                     facts = self._look_at_video(key)
@@ -145,15 +145,14 @@ class MediaIntake:
         return self._artifacts.put_stream(key, lambda file: fetch(item.url, file.write, limits, accept)).key
 
     def _look_at_picture(self, key: str, mode: Mode) -> Size:
-        with self._decoding:
-            size = probe_picture(self._artifacts.local_path(key), self._settings.max_pixels)
+        with self._decoding, self._artifacts.open_local(key) as path:
+            size = probe_picture(path, self._settings.max_pixels)
         check_picture(size, mode)
         return size
 
     def _look_at_video(self, key: str) -> VideoFacts:
         settings = self._settings
-        with self._probing:
-            path = self._artifacts.local_path(key)
+        with self._probing, self._artifacts.open_local(key) as path:
             facts = probe_video(path, memory_bytes=settings.probe_bytes, seconds=settings.probe_seconds)
         check_video(facts)
         return facts

@@ -71,6 +71,7 @@ PUBLIC_NAMES = {
     "hhray.prompting": "Rewriter bind_references bound_prompt load_rewriter model_prompt model_text rewritten",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
     "tier_key",
+    "hhray.s3_settings": "S3Settings",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.settings": "Settings load_settings",
     "hhray.step_work": "ClipTokens OUTPUT_BYTES StepFlops StepWork border_flops layer_flops seen_pairs step_flops "

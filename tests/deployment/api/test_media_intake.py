@@ -49,9 +49,9 @@ def test_a_picture_that_came_along_makes_the_task_claimable(live, picture):
     assert live.kicked == [task_id]
     task = live.store.get(task_id)
     assert (task.ready, task.request.ratio) == (True, Ratio.R3_4)
-    assert task.request.media[0].key == input_key(task_id)
+    assert task.request.media[0].key == input_key(task_id, 0, "local")
     assert task.gpu_seconds == pytest.approx(live.services.cost.gpu_seconds(task.request.geometry))
-    assert live.services.artifacts.local_path(input_key(task_id)).read_bytes() == picture(330, 440)
+    assert live.services.artifacts.local_path(input_key(task_id, 0, "local")).read_bytes() == picture(330, 440)
     assert [queued.task_id for queued in live.store.queued()] == [task_id]
 
 
@@ -65,7 +65,7 @@ def test_a_picture_at_a_url_is_brought_in(serve_with, hosted, picture, kind):
         task = live.store.get(task_id)
         assert (task.ready, task.request.ratio) == (True, Ratio.R5_4)
         assert task.request.media[0].url == f"http://{host}/a"
-        assert live.services.artifacts.local_path(input_key(task_id)).read_bytes() == files["/a"]
+        assert live.services.artifacts.local_path(input_key(task_id, 0, "local")).read_bytes() == files["/a"]
 
 
 def test_a_picture_turned_by_its_exif_counts_as_it_is_seen(live):
@@ -100,7 +100,7 @@ def test_a_bad_picture_ends_the_task_failed_and_leaves_no_file(live, picture, na
     assert (output["task_status"], output["code"]) == ("FAILED", code)
     assert output["message"].startswith("input.media[0].url: ")
     assert part in output["message"]
-    assert not live.services.artifacts.local_path(input_key(task_id)).exists()
+    assert not live.services.artifacts.local_path(input_key(task_id, 0, "local")).exists()
     assert live.kicked == []
     assert live.store.depth().queued == 0
 
