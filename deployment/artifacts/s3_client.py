@@ -116,7 +116,7 @@ def s3_errors(what: str) -> Iterator[None]:
 
 
 def _reason(error: BaseError) -> str:
-    text = str(error)
+    text = str(error).partition("Debug source")[0]
     code = re.search(r"<Code>([A-Za-z0-9.]{1,60})</Code>", text)
     status = re.search(r"status code: ([0-9]{3})", text)
     told = " ".join(part for part in (status.group(1) if status else "", code.group(1) if code else "") if part)
@@ -124,7 +124,7 @@ def _reason(error: BaseError) -> str:
         return f"the store refuses ({told or 'no access'}); expected keys of store.s3 that may read, write and list"
     if told:
         return f"the store answers {told}; it is tried again"
-    slow = "timed out" in text or "timeout" in text.lower()
+    slow = "timed out" in text
     return "the store answers too slowly" if slow else "the store does not answer; expected it at store.s3.endpoint"
 
 
