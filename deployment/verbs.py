@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from deployment.artifacts.verbs import ARTIFACTS
 from hhray.errors import ConfigError
 from hhray.settings import load_settings
 from hhray.verb import Verb
@@ -130,4 +131,5 @@ VERBS: tuple[Verb, ...] = (
     Verb("demo", "one command from a prompt to a clip, on this machine", _configure_demo, _run_demo),
     Verb("keys", "make API keys", _configure_keys, _run_keys),
     Verb("migrate", "make the task store, or bring it to this version", _configure_migrate, _run_migrate),
+    ARTIFACTS,
 )

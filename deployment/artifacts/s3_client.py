@@ -36,11 +36,8 @@ def open_client(url: str, settings: S3Settings, endpoint: str = "") -> S3Store:
     Raises:
         ConfigError: no keys are given, or what is given fits no store.
     """
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    address = endpoint or settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
-    if not settings.path_style:
-        scheme, _, host = address.partition("://")
-        address = f"{scheme}://{bucket}.{host}"
+    bucket, prefix = bucket_and_prefix(url)
+    address = address_of(url, settings, endpoint)
     config: dict[str, Any] = {
         "endpoint": address,
         "aws_endpoint_url_s3": address,
@@ -77,6 +74,21 @@ def open_client(url: str, settings: S3Settings, endpoint: str = "") -> S3Store:
         )
     except (BaseError, ValueError) as error:
         raise ConfigError(f"store.artifact_url {url} cannot be used with store.s3: {_first_line(error)}") from None
+
+
+def bucket_and_prefix(url: str) -> tuple[str, str]:
+    """The parts of `s3://bucket/prefix`."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return bucket, prefix
+
+
+def address_of(url: str, settings: S3Settings, endpoint: str = "") -> str:
+    """Scheme and host that are spoken to; the bucket's name is in the host, or else in the path."""
+    address = endpoint or settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
+    if settings.path_style:
+        return address
+    scheme, _, host = address.partition("://")
+    return f"{scheme}://{bucket_and_prefix(url)[0]}.{host}"
 
 
 def _given_keys(settings: S3Settings) -> Any:  # noqa: ANN401 - obstore's protocol has no name at run time
