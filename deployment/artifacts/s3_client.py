@@ -136,7 +136,7 @@ def _reason(error: BaseError) -> str:
         return f"the store refuses ({told or 'no access'}); expected keys of store.s3 that may read, write and list"
     if told:
         return f"the store answers {told}; it is tried again"
-    slow = "timed out" in text
+    slow = "TimedOut" in str(error)
     return "the store answers too slowly" if slow else "the store does not answer; expected it at store.s3.endpoint"
 
 

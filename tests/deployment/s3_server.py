@@ -54,8 +54,8 @@ class Gate:
     """Passes requests on to the store; `fault` says what goes wrong with those of `methods`:
 
     a status (the store refuses with its code), `drop` (once: it does what it is asked, and the connection breaks
-    before the answer), `rot` (one byte of every answer is another), `slow` (it answers after `slow_seconds`). `seen` are the
-    requests, each with its headers.
+    before the answer), `rot` (one byte of every answer is another), `slow` (it answers after `slow_seconds`).
+    `seen` are the requests, each with its headers.
     """
 
     def __init__(self, behind: str) -> None:

@@ -55,6 +55,23 @@ def test_a_picture_that_came_along_makes_the_task_claimable(live, picture):
     assert [queued.task_id for queued in live.store.queued()] == [task_id]
 
 
+def test_a_picture_is_taken_in_by_an_s3_store_and_no_copy_stays_on_this_machine(
+    serve_with, s3_server, picture, tmp_path
+):
+    store = s3_server.settings(tmp_path).to_args()["store"]
+    with serve_with(store=store) as live:
+        task_id = live.create_id(i2v(data_uri(picture(330, 440))))
+        assert live.intake.run_once()
+        task = live.store.get(task_id)
+        assert (task.ready, task.request.ratio) == (True, Ratio.R3_4)
+        key = input_key(task_id, 0, "local")
+        assert task.request.media[0].key == key
+        assert b"".join(live.services.artifacts.read(key, 0, 1 << 20)) == picture(330, 440)
+        left = [path for path in live.services.settings.scratch_dir.rglob("*") if path.suffix != ".lock"]
+        assert [path for path in left if path.is_file()] == []
+        assert not live.services.settings.artifact_dir.exists()
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_picture_at_a_url_is_brought_in(serve_with, hosted, picture, kind):
     files, host = hosted
