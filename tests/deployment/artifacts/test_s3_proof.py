@@ -78,7 +78,7 @@ def test_putting_a_file_streams_it_and_costs_so_much(tmp_path: Path, s3_server: 
 
 
 @pytest.mark.proof
-def test_a_clip_is_made_served_and_removed_with_its_files_in_an_s3_store(
+def test_a_clip_is_made_and_served_by_an_s3_store_and_no_log_holds_its_keys(
     tmp_path: Path, s3_server: S3Server, keep_proof: Keep
 ) -> None:
     server = ServerProcess(tmp_path, ranks=1)
