@@ -80,14 +80,16 @@ class S3Artifacts:
         once = kind_of(key) in WRITTEN_ONCE
         attributes = {"Content-Type": media_type(key), "Content-Disposition": disposition(key), "sha256": digest}
         mode: Any = "create" if once and self._s3.conditional else "overwrite"
-        with s3_errors(f"put {key}"), _mapped(file, sent.num_bytes) as data:
-            try:
+        try:
+            with s3_errors(f"put {key}"), _mapped(file, sent.num_bytes) as data:
                 obstore.put(self._client, key, data, attributes=attributes, mode=mode, use_multipart=False)
-            except TAKEN:
-                # An answer that was lost makes the next try find its own file.
-                if self._stored(key) != sent:
-                    raise ArtifactsUnavailable(f"{key} holds other bytes already and is not overwritten") from None
-                return sent
+        except TAKEN:
+            # An answer that was lost makes the next try find its own file.
+            if self._stored(key) != sent:
+                raise ArtifactsUnavailable(f"{key} holds other bytes already and is not overwritten") from None
+            return sent
+        except FileNotFoundError as error:  # of the store: a place that cannot be put to
+            raise ArtifactsUnavailable(str(error)) from None
         if not self._has(sent):
             self.delete(key)  # nobody names it yet; another try must find its place free
             raise ArtifactsUnavailable(f"{key} reads back other bytes than were put; it is put again")

@@ -117,10 +117,9 @@ def s3_errors(what: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "<Code>NoSuchBucket</Code>" in str(error):
-            raise ArtifactsUnavailable(
-                f"cannot {what}: there is no such bucket; make that of store.artifact_url"
-            ) from None
-        raise
+            said = "there is no such bucket; make that of store.artifact_url"
+            raise ArtifactsUnavailable(f"cannot {what}: {said}") from None
+        raise FileNotFoundError(f"cannot {what}: the store answers that it is not there") from None
     except TAKEN:
         raise
     except BaseError as error:
