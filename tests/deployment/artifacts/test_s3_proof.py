@@ -81,10 +81,10 @@ def test_putting_a_file_streams_it_and_costs_so_much(tmp_path: Path, s3_server: 
 def test_a_clip_is_made_and_served_by_an_s3_store_and_no_log_holds_its_keys(
     tmp_path: Path, s3_server: S3Server, keep_proof: Keep
 ) -> None:
-    server = ServerProcess(tmp_path, ranks=1)
+    server = ServerProcess(tmp_path, ranks=1, watchdog_floor_seconds=120.0)
     values = json.loads(server.config.read_text())
     values["store"] |= s3_server.settings(tmp_path).to_args()["store"]
-    values["store"]["lease_seconds"] = 20.0
+    values["store"]["lease_seconds"] = 60.0
     server.config.write_text(json.dumps(values))
     server.start()
     try:
@@ -104,7 +104,7 @@ def test_a_clip_is_made_and_served_by_an_s3_store_and_no_log_holds_its_keys(
             assert time.monotonic() - began < 300, output
             time.sleep(0.5)
             output = httpx.get(f"{server.url}/api/v1/tasks/{task_id}", trust_env=False).json()["output"]
-        assert output["task_status"] == "SUCCEEDED", output
+        assert output["task_status"] == "SUCCEEDED", (output, server.log_tail())
         url = output["video_url"]
         assert url.startswith(s3_server.url)
         clip = httpx.get(url, trust_env=False)
