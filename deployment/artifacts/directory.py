@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deployment.artifacts.keys import (
+    KINDS,
     TASK_KINDS,
     UPLOADS,
     WRITTEN_ONCE,
@@ -75,6 +76,24 @@ class DirectoryArtifacts:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 return Artifact(key, digest, os.fstat(file.fileno()).st_size)
 
+    def link(self, key: str, source_key: str) -> bool:
+        path, source = self.local_path(key), self.local_path(source_key)
+        with storage_errors(path):
+            if not source.is_file():
+                return False
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                os.utime(source)  # both names have one age, and that of an orphan would let the new one be collected
+                os.link(source, path)  # no file is ever written in place, so neither changes the other
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                self.put_file(key, source)
+            _sync_directory(path.parent)
+        return True
+
     # --- out
 
     def local_path(self, key: str) -> Path:
@@ -116,7 +135,7 @@ class DirectoryArtifacts:
             path.unlink(missing_ok=True)
 
     def delete_task(self, task_id: str, tenant: str | None = None) -> None:
-        slugs = self._slugs(TASK_KINDS) if tenant is None else (tenant_slug(tenant),)
+        slugs = self._slugs(KINDS) if tenant is None else (tenant_slug(tenant),)
         for folder in task_folders(task_id, slugs):
             shutil.rmtree(self._root / folder, ignore_errors=True)
 
@@ -167,7 +186,7 @@ class DirectoryArtifacts:
     def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
         return self._signer.path(key, min(ttl_seconds, LONGEST_LINK_SECONDS), now)
 
-    def link(self, key: str, ttl_seconds: float, now: float, base_url: str) -> str:
+    def download_url(self, key: str, ttl_seconds: float, now: float, base_url: str) -> str:
         return base_url + self.signed_path(key, ttl_seconds, now)
 
     def verify(self, key: str, expires: str, signature: str, now: float) -> bool:

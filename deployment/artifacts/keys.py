@@ -1,7 +1,7 @@
 """Keys of files: made by the server only, of validated parts, so that no client's text becomes a path.
 
     clips/<tenant>/<task>/<attempt>.mp4     inputs/<tenant>/<task>/<index>
-    previews/<tenant>/<task>/<name>         uploads/<tenant>/<upload>/<name>
+    previews/<tenant>/<task>/<name>         uploads/<tenant>/<upload>/file
 
 A clip's key names the attempt, so that two owners of one task never write the same file. Keys without a tenant are
 those of servers before tenants had folders of their own; they are read and removed like the others.
@@ -45,15 +45,15 @@ def clip_key(task_id: str, attempt: int, tenant: str = "") -> str:
     return f"{_folder('clips', task_id, tenant)}/{attempt}.mp4"
 
 
-def preview_key(task_id: str, name: str, tenant: str) -> str:
+def preview_key(task_id: str, name: str, tenant: str = "") -> str:
     """Key of a picture made of a result, such as `thumbnail.webp`."""
     return f"{_folder('previews', task_id, tenant)}/{name}"
 
 
-def upload_key(upload_id: str, name: str, tenant: str) -> str:
-    """Key of a file that a client brought before any task refers to it; `upload_id` is a UUID of the server's, `name`
-    the server's, too: never the client's file name."""
-    return f"{_folder(UPLOADS, upload_id, tenant)}/{name}"
+def upload_key(upload_id: str, tenant: str = "") -> str:
+    """Key of a file that a client brought before any task refers to it; `upload_id` is a UUID of the server's. The
+    client's name for the file is no part of it."""
+    return f"{_folder(UPLOADS, upload_id, tenant)}/file"
 
 
 def check_key(key: str) -> str:
@@ -95,7 +95,7 @@ def kind_of(key: str) -> str:
 
 
 def task_folders(task_id: str, slugs: tuple[str, ...]) -> list[str]:
-    """Folders in which files of a task may lie: those of its kinds, without a tenant and below these.
+    """Folders in which files of a task, or an upload, may lie: those of all kinds, without a tenant and below these.
 
     Raises:
         ValueError: no task has such an id.
@@ -103,7 +103,7 @@ def task_folders(task_id: str, slugs: tuple[str, ...]) -> list[str]:
     if not is_task_id(task_id):
         raise ValueError("not a task id")
     below = ("", *(f"{slug}/" for slug in slugs))
-    return [f"{kind}/{slug}{task_id}" for kind in TASK_KINDS for slug in below]
+    return [f"{kind}/{slug}{task_id}" for kind in KINDS for slug in below]
 
 
 def _folder(kind: str, task_id: str, tenant: str) -> str:

@@ -75,6 +75,9 @@ class ArtifactStore(Protocol):
     def put_stream(self, key: str, fill: Fill) -> Artifact:
         """The same for bytes that come piece by piece: `fill` writes them; what it raises leaves no file."""
 
+    def link(self, key: str, source_key: str) -> bool:
+        """The bytes of `source_key` as a file of their own under `key`, an input's; False when there are none."""
+
     def open_local(self, key: str) -> AbstractContextManager[Path]:
         """The file on a disk of this machine, while the context lasts; all processes of the machine share one copy.
 
@@ -93,8 +96,8 @@ class ArtifactStore(Protocol):
         """Remove one file, if it is there."""
 
     def delete_task(self, task_id: str, tenant: str | None = None) -> None:
-        """Remove all files of a task. Without its tenant, every tenant's folders are searched: that costs a request
-        each where the store is elsewhere."""
+        """Remove all files of a task, or of an upload. Without its tenant, every tenant's folders are searched: that
+        costs requests for each where the store is elsewhere."""
 
     def delete_other_attempts(self, task_id: str, keep_key: str) -> None:
         """Remove all clips of a task but this one."""
@@ -118,7 +121,7 @@ class ArtifactStore(Protocol):
     def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
         """Path and query by which the file can be downloaded from this server until `now + ttl_seconds`."""
 
-    def link(self, key: str, ttl_seconds: float, now: float, base_url: str) -> str:
+    def download_url(self, key: str, ttl_seconds: float, now: float, base_url: str) -> str:
         """URL by which the file can be downloaded until `now + ttl_seconds`, and for seven days at most: from this
         server, which is reached at `base_url`, or from the store itself."""
 

@@ -112,6 +112,14 @@ class S3Artifacts:
             return Artifact(key, digest.hexdigest(), num_bytes)
         return None
 
+    def link(self, key: str, source_key: str) -> bool:
+        try:
+            with s3_errors(f"copy {source_key}"):  # within the store
+                obstore.copy(self._client, check_key(source_key), check_key(key))
+        except FileNotFoundError:
+            return False
+        return True
+
     # --- out
 
     def open_local(self, key: str) -> AbstractContextManager[Path]:
@@ -184,7 +192,7 @@ class S3Artifacts:
     def signed_path(self, key: str, ttl_seconds: float, now: float) -> str:
         return self._signer.path(key, min(ttl_seconds, LONGEST_LINK_SECONDS), now)
 
-    def link(self, key: str, ttl_seconds: float, now: float, base_url: str) -> str:
+    def download_url(self, key: str, ttl_seconds: float, now: float, base_url: str) -> str:
         if self._proxied:
             return base_url + self.signed_path(key, ttl_seconds, now)
         seconds = max(1, int(min(ttl_seconds, LONGEST_LINK_SECONDS)))

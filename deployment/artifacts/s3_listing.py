@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import obstore
 from obstore.store import S3Store
 
-from deployment.artifacts.keys import TASK_KINDS, UPLOADS, check_folder, is_slug
+from deployment.artifacts.keys import KINDS, TASK_KINDS, UPLOADS, check_folder, is_slug
 from deployment.artifacts.protocol import StoredFile
 from deployment.artifacts.s3_client import s3_errors
 
@@ -57,7 +57,7 @@ class S3Listing:
     def slugs(self) -> tuple[str, ...]:
         """Folders of tenants, of whatever kind."""
         found: set[str] = set()
-        for kind in TASK_KINDS:
+        for kind in KINDS:
             with s3_errors(f"list {kind}"):
                 below = obstore.list_with_delimiter(self._client, kind)["common_prefixes"]
             found.update(name for prefix in below if is_slug(name := prefix.rstrip("/").rpartition("/")[2]))

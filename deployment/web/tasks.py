@@ -57,7 +57,7 @@ def _describe(services: Services, request: Request, task_id: str, task: Task | N
         now = time.time()
         # The URL must not outlive the file.
         ttl_seconds = min(services.settings.store.url_ttl_seconds, task.expires_at - now)
-        url = services.artifacts.link(task.artifact_key, ttl_seconds, now, services.base_url(request))
+        url = services.artifacts.download_url(task.artifact_key, ttl_seconds, now, services.base_url(request))
     return dashscope.render_task(task, request_id, queue_position=position, video_url=url)
 
 

@@ -78,9 +78,9 @@ def test_a_presigned_url_is_the_stores_own_and_ends_with_the_task(serve_with, s3
 def test_no_url_lives_longer_than_seven_days(s3_server, tmp_path):
     week, key = 7 * 86400, "clips/00000000-0000-0000-0000-000000000007/1.mp4"
     now = time.time()
-    url = open_artifacts(s3_server.settings(tmp_path), b"s").link(key, 30 * 86400, now, "http://here")
+    url = open_artifacts(s3_server.settings(tmp_path), b"s").download_url(key, 30 * 86400, now, "http://here")
     assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == [str(week)]
-    url = DirectoryArtifacts(tmp_path, b"s").link(key, 30 * 86400, now, "http://here")
+    url = DirectoryArtifacts(tmp_path, b"s").download_url(key, 30 * 86400, now, "http://here")
     assert parse_qs(urlsplit(url).query)["Expires"] == [str(int(now + week))]
 
 
@@ -88,7 +88,7 @@ def test_presigned_urls_name_the_address_that_clients_reach(s3_server, tmp_path)
     settings: Settings = s3_server.settings(tmp_path, s3={"public_endpoint": "https://files.example"})
     artifacts = open_artifacts(settings, b"s")
     key = artifacts.put_bytes("clips/00000000-0000-0000-0000-000000000007/1.mp4", b"x").key
-    assert artifacts.link(key, 60, time.time(), "").startswith("https://files.example/")
+    assert artifacts.download_url(key, 60, time.time(), "").startswith("https://files.example/")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_what_nobody_names_goes_after_the_grace_and_results_inputs_and_running_a
     ]
     for orphan in (clip_key(done, 2, "tenant"), preview_key(running, "thumbnail.webp", "tenant"), input_key(nobody)):
         artifacts.put_bytes(orphan, b"orphan")
-    upload = artifacts.put_bytes(upload_key(nobody, "0", "tenant"), b"upload").key
+    upload = artifacts.put_bytes(upload_key(nobody, "tenant"), b"upload").key
     assert janitor.collect() == 0, "all are young"
     later(monkeypatch, 2 * GRACE)
     assert janitor.collect() == 3

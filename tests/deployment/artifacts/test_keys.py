@@ -36,7 +36,7 @@ def test_no_two_tenants_share_a_folder_on_any_disk_and_none_looks_like_a_task(on
     [
         (clip_key(TASK, 2, "acme"), "video/mp4", f"clips-{TASK}.mp4"),
         (preview_key(TASK, "thumbnail.webp", "acme"), "image/webp", f"previews-{TASK}-thumbnail.webp"),
-        (upload_key(TASK, "0.png", "acme"), "application/octet-stream", f"uploads-{TASK}-0.png"),
+        (upload_key(TASK, "acme"), "application/octet-stream", f"uploads-{TASK}-file"),
     ],
 )
 def test_a_file_is_served_as_what_its_key_says(key, kind, name):

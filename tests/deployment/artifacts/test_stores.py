@@ -39,7 +39,7 @@ def test_the_record_is_of_the_bytes_in_the_store(artifacts, tmp_path):
 
 
 def test_a_clip_and_an_upload_are_written_once_and_an_input_may_come_again(artifacts):
-    for once in (clip_key(TASK, 1, "acme"), upload_key(TASK, "0.png", "acme")):
+    for once in (clip_key(TASK, 1, "acme"), upload_key(TASK, "acme")):
         first = artifacts.put_bytes(once, b"first")
         assert artifacts.put_bytes(once, b"first") == first, "a try whose answer was lost"
         with pytest.raises(ArtifactsUnavailable, match="holds other bytes already and is not overwritten"):
@@ -113,12 +113,24 @@ def test_a_folders_mark_changes_when_a_file_comes_or_goes(artifacts):
         artifacts.files("clips/../..")
 
 
+def test_an_upload_becomes_an_input_that_outlives_it(artifacts):
+    upload, key = upload_key(OTHER, "acme"), input_key(TASK, 0, "acme")
+    assert not artifacts.link(key, upload)
+    artifacts.put_bytes(upload, b"picture")
+    assert artifacts.link(key, upload)
+    artifacts.delete_task(OTHER, "acme")
+    assert artifacts.facts(upload) is None
+    assert content(artifacts, key) == b"picture"
+    artifacts.put_bytes(key, b"cleaned")
+    assert content(artifacts, key) == b"cleaned"
+
+
 def test_uploads_go_at_their_age_and_are_no_tasks_files(artifacts):
-    artifacts.put_bytes(upload_key(TASK, "0.png", "acme"), b"upload")
+    artifacts.put_bytes(upload_key(TASK, "acme"), b"upload")
     assert artifacts.folders() == {}
     assert artifacts.delete_uploads(time.time() - 60) == 0
     assert artifacts.delete_uploads(time.time() + 60) == 1
-    assert artifacts.facts(upload_key(TASK, "0.png", "acme")) is None
+    assert artifacts.facts(upload_key(TASK, "acme")) is None
 
 
 @pytest.mark.parametrize(
