@@ -13,7 +13,7 @@ from contextlib import suppress
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployment.artifacts import DirectoryArtifacts
+from deployment.artifacts import open_artifacts
 from deployment.batch_metrics import detail_of_batches
 from deployment.batch_table import BatchTable
 from deployment.boundaries import Boundaries, Ticket
@@ -49,11 +49,12 @@ class ClipEngine:
         self._cost = settings.cost_model(served)
         self._rewriter = load_rewriter(settings.engine.prompt_rewriter)
         self._store = open_store(settings)
-        self._artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+        self._artifacts = open_artifacts(settings, server_secret(settings))
         self._finishing = Finishing(settings, self._store)
         self._engine_id = f"engine-{uuid.uuid4()}"
         self._fitness = EngineFitness(settings, self._engine_id)
         await asyncio.to_thread(sweep_scratch, settings.scratch_dir, settings.store.orphan_grace_seconds)
+        await asyncio.to_thread(self._artifacts.sweep)
         self._gang: Gang | None = None
         self._start_seconds = 0.0  # of the whole engine: what autoscaling calls a cold start
         self._stopping = False

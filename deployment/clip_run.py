@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from deployment.artifacts import ArtifactStore
@@ -72,6 +73,7 @@ class ClipRun:
         self._pace = Pace(cost, self._geometry, len(claims), settings.engine.command_seconds)
         self._done = 0  # steps
         self._jobs: tuple[ClipJob, ...] = ()
+        self._inputs = ExitStack()  # local copies of media: as long as the batch, which may be resumed with them
         self._batch_id = f"{claims[0].task.task_id}.{claims[0].fence}"
         self._decode_seconds = cost.decode_seconds(self._geometry, len(claims))
         self._file_limit = self._limit(self._decode_seconds)
@@ -146,6 +148,8 @@ class ClipRun:
         for held in self._held:
             self._keeper.drop(held)
         self._state_file.unlink(missing_ok=True)
+        with suppress(ArtifactsUnavailable):  # what a failing scratch disk keeps is swept at the next start
+            await asyncio.to_thread(self._inputs.close)
         if self._gang.fault is None:
             await self._gang.end(self._batch_id, self._limit(0.0))
 
@@ -337,7 +341,8 @@ class ClipRun:
 
     def _job(self, claim: Claim) -> ClipJob:
         request = claim.task.request
-        paths = [(media.type, str(self._artifacts.local_path(media.key))) for media in request.media]
+        opened = self._inputs.enter_context
+        paths = [(media.type, str(opened(self._artifacts.open_local(media.key)))) for media in request.media]
         return ClipJob(
             task_id=claim.task.task_id,
             prompt=model_text(request, self._rewriter),

@@ -112,7 +112,7 @@ def _insert(services: Services, caller: Caller, call: CreateCall, request_id: st
     task_id, inserted = str(uuid.uuid4()), None
     unknown = False
     try:
-        stored = _with_files(services, task_id, call)
+        stored = _with_files(services, caller.tenant, task_id, call)
         new = _new_task(services, caller, stored, request_id, task_id)
         if departure is not None:
             new = replace(new, repost_key=departure.repost_key)
@@ -129,7 +129,8 @@ def _insert(services: Services, caller: Caller, call: CreateCall, request_id: st
         return inserted
     finally:
         if call.request.media and not unknown and (inserted is None or inserted.task_id != task_id):
-            services.artifacts.delete_task(task_id)  # refused, or an older task of the same idempotency key
+            # refused, or an older task of the same idempotency key
+            services.artifacts.delete_task(task_id, caller.tenant)
 
 
 def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: str, task_id: str) -> NewTask:
@@ -156,14 +157,14 @@ def _new_task(services: Services, caller: Caller, call: CreateCall, request_id: 
     )
 
 
-def _with_files(services: Services, task_id: str, call: CreateCall) -> CreateCall:
+def _with_files(services: Services, tenant: str, task_id: str, call: CreateCall) -> CreateCall:
     """The call with the keys of those files that came along or were uploaded; they are the task's own now."""
     media = []
     for at, (item, data) in enumerate(zip(call.request.media, call.files, strict=True)):
-        upload, key = call.uploads[at], input_key(task_id, at)
+        upload, key = call.uploads[at], input_key(task_id, at, tenant)
         if data is not None:
             _put(services, key, data)
-        elif upload is not None and not services.artifacts.link(key, upload_key(upload.upload_id)):
+        elif upload is not None and not services.artifacts.link(key, upload_key(upload.upload_id, tenant)):
             raise gone(at)
         kept = data is not None or upload is not None
         media.append(item.model_copy(update={"key": key, "url": ""}) if kept else item)

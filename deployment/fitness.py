@@ -58,7 +58,7 @@ class EngineFitness:
         if not self._pause.over(now):
             return False
         try:
-            check_room([settings.scratch_dir, settings.artifact_dir], settings.store.min_free_bytes)
+            check_room(settings.work_dirs, settings.store.min_free_bytes)
         except ArtifactsUnavailable as error:
             self.not_stored(error)
             return False

@@ -35,7 +35,7 @@ def forget_tenant(
     while True:
         removed, left = store.forget(tenant, key_id)
         for task_id in removed:
-            artifacts.delete_task(task_id)
+            artifacts.delete_task(task_id, tenant)
         count += len(removed)
         on_removed(count)
         if not left or time.monotonic() >= deadline:

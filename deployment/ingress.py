@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ray.serve.handle import DeploymentHandle
 
-from deployment.artifacts import DirectoryArtifacts
+from deployment.artifacts import open_artifacts
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
 from deployment.moderation import open_moderation
@@ -32,7 +32,7 @@ class ApiIngress:
         self._router = router
         secret = server_secret(settings)
         store = open_store(settings)
-        artifacts = DirectoryArtifacts(settings.artifact_dir, secret, settings.store.min_free_bytes)
+        artifacts = open_artifacts(settings, secret)
         cost = settings.cost_model(served)
         moderation = open_moderation(settings.moderation)
         intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick, moderation)

@@ -127,7 +127,7 @@ class MediaIntake:
     def _fail(self, task: Task, code: str, message: str) -> None:
         logger.info("task %s: media refused: %s", task.task_id, code)
         if self._store.media_failed(task.task_id, self._owner, code, message):
-            self._artifacts.delete_task(task.task_id)
+            self._artifacts.delete_task(task.task_id, task.tenant)
 
     def _complete(self, task: Task) -> ClipRequest:
         """The request with its media in the artifact store and everything that depends on it filled in.
@@ -140,14 +140,15 @@ class MediaIntake:
         facts: VideoFacts | None = None
         for index, item in enumerate(media):
             with _named(f"input.media[{index}].url"):
-                key = input_key(task.task_id, index)
+                key = input_key(task.task_id, index, task.tenant)
                 source = item.key or self._fetch(key, item, deadline)
                 media[index] = item.model_copy(update={"key": key})
                 if item.type is MediaType.VIDEO:
                     facts = self._clean_video(source, key)
                 else:
                     request = with_picture(request, self._clean_picture(source, key, request.mode))
-            self._moderation.check_media(self._artifacts.local_path(key), item.type)
+            with self._artifacts.open_local(key) as path:
+                self._moderation.check_media(path, item.type)
         if facts is not None:
             request = with_video(request, facts)
         return request.model_copy(update={"media": tuple(media)})
@@ -170,9 +171,9 @@ class MediaIntake:
     def _clean_picture(self, source: str, key: str, mode: Mode) -> Size:
         """Put a picture without metadata at `key`, once it passes for the mode; its size."""
         settings = self._settings
-        with self._decoding, self._scratch_file() as clean:
+        with self._decoding, self._scratch_file() as clean, self._artifacts.open_local(source) as path:
             size = clean_picture(
-                self._artifacts.local_path(source),
+                path,
                 clean,
                 max_pixels=settings.max_pixels,
                 memory_bytes=settings.probe_bytes,
@@ -185,9 +186,9 @@ class MediaIntake:
     def _clean_video(self, source: str, key: str) -> VideoFacts:
         """Put a video without metadata at `key`, once it passes; its facts."""
         settings = self._settings
-        with self._probing, self._scratch_file() as clean:
+        with self._probing, self._scratch_file() as clean, self._artifacts.open_local(source) as path:
             facts = clean_video(
-                self._artifacts.local_path(source),
+                path,
                 clean,
                 VIDEO_CAPS,
                 memory_bytes=settings.probe_bytes,

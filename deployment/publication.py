@@ -73,8 +73,10 @@ class Publication:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise EngineFault(f"the finished clip {path.name} cannot be read: {error}") from error
-        artifact = self._artifacts.put_file(clip_key(claim.task.task_id, claim.fence), path)
+        key = clip_key(claim.task.task_id, claim.fence, claim.task.tenant)
+        artifact = self._artifacts.put_file(key, path)
         if artifact.sha256 != digest:
+            self._artifacts.delete(key)  # nobody names it yet; another try must find its place free
             raise ArtifactsUnavailable(f"{artifact.key} reads back other bytes than were written; check its disk")
         return artifact
 

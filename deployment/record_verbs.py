@@ -135,7 +135,7 @@ def _configure_forget(parser: argparse.ArgumentParser) -> None:
 def _run_forget(args: argparse.Namespace) -> int:
     from rich.progress import Progress  # noqa: PLC0415 - not at --help
 
-    from deployment.artifacts import DirectoryArtifacts  # noqa: PLC0415 - as above
+    from deployment.artifacts import open_artifacts  # noqa: PLC0415 - as above
     from deployment.forgetting import forget_tenant  # noqa: PLC0415 - as above
     from deployment.keys import server_secret  # noqa: PLC0415 - as above
     from deployment.store import open_store  # noqa: PLC0415 - as above
@@ -146,7 +146,7 @@ def _run_forget(args: argparse.Namespace) -> int:
         if input().strip() != args.tenant:
             print("nothing was removed")
             return 1
-    artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
+    artifacts = open_artifacts(settings, server_secret(settings))
     with closing(open_store(settings)) as store, Progress(disable=args.json or not sys.stderr.isatty()) as progress:
         bar = progress.add_task("removing", total=None)
         count, done = forget_tenant(

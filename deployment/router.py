@@ -17,7 +17,7 @@ from dataclasses import replace
 import ray
 from ray.serve.handle import DeploymentHandle
 
-from deployment.artifacts import DirectoryArtifacts
+from deployment.artifacts import open_artifacts
 from deployment.cost_keeper import CostKeeper
 from deployment.fitness import fresh_seconds
 from deployment.janitor import Janitor
@@ -77,8 +77,8 @@ class Router:
         self._settings = settings
         self._engines = engines
         self._store = open_store(settings)
-        artifacts = DirectoryArtifacts(settings.artifact_dir, server_secret(settings))
-        self._janitor = Janitor(self._store, artifacts, settings.store)
+        artifacts = open_artifacts(settings, server_secret(settings))
+        self._janitor = Janitor(self._store, artifacts, settings.store, settings.uploads.ttl_seconds)
         self._costs = CostKeeper(self._store, settings.cost_model(served), settings.store.cluster)
         self._scheduler = Scheduler(
             self._costs.unit_costs,

@@ -90,12 +90,12 @@ class UploadIntake:
             if not pace.num_bytes:
                 raise InvalidParameter("file: expected a picture or a video, but it is empty.")
 
-        artifact = self._artifacts.put_stream(upload_key(upload.upload_id), fill)
+        artifact = self._artifacts.put_stream(upload_key(upload.upload_id, upload.tenant), fill)
         ttl_seconds = self._settings.ttl_seconds
         return self._store.finish_upload(upload.upload_id, artifact.sha256, artifact.num_bytes, ttl_seconds)
 
     def _forget(self, upload: Upload) -> None:
-        self._artifacts.delete_task(upload.upload_id)
+        self._artifacts.delete_task(upload.upload_id, upload.tenant)
         self._store.drop_upload(upload.upload_id)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from deployment.artifacts.verbs import ARTIFACTS
 from deployment.key_verbs import KEYS
 from deployment.record_verbs import RECORD_VERBS
 from deployment.webhooks.verbs import VERB as WEBHOOKS
@@ -109,4 +110,5 @@ VERBS: tuple[Verb, ...] = (
     WEBHOOKS,
     Verb("migrate", "make the task store, or bring it to this version", _configure_migrate, _run_migrate),
     *RECORD_VERBS,
+    ARTIFACTS,
 )

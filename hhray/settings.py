@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         return self.home / "scratch"
 
     @property
+    def work_dirs(self) -> tuple[Path, ...]:
+        """Where an engine needs room: scratch, and the artifacts where they are files of this machine."""
+        return (self.scratch_dir,) if self.store.artifact_url else (self.scratch_dir, self.artifact_dir)
+
+    @property
     def kernel_dir(self) -> Path:
         """Where ranks keep compiled kernels; on the engine's own machine."""
         return Path(self.engine.kernel_dir) if self.engine.kernel_dir else self.home / "kernels"
@@ -148,6 +153,7 @@ class Settings(BaseSettings):
         args = self.model_dump(mode="json", exclude={"client", "hub"})
         args["keys"]["secret"] = self.keys.secret.get_secret_value()
         args["store"]["url"] = self.store.url.get_secret_value()
+        args["store"]["s3"] = self.store.s3.to_args()
         return args
 
 

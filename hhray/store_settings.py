@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from hhray.s3_settings import S3Settings
 from hhray.settings_group import SettingsGroup
 
 
@@ -25,6 +27,16 @@ class StoreSettings(SettingsGroup):
     )
     sqlite_path: str = Field(default="", description="SQLite file; empty: <data_dir>/tasks.sqlite3.")
     artifact_dir: str = Field(default="", description="Directory of inputs and clips; empty: <data_dir>/artifacts.")
+    artifact_url: str = Field(
+        default="",
+        description="S3-compatible store of inputs and clips, s3://bucket or s3://bucket/prefix; empty: artifact_dir.",
+    )
+    s3: S3Settings = S3Settings()
+    url_style: Literal["presigned", "proxied"] = Field(
+        default="presigned",
+        description="Downloads from an S3-compatible store: presigned, from the store itself by a URL it checks; or "
+        "proxied, through this server. A directory is always served by this server.",
+    )
     lease_seconds: float = Field(default=20.0, gt=0, description="A running task not renewed for so long is requeued.")
     max_faults: int = Field(default=3, ge=1, description="A task that made this many gangs fail ends FAILED.")
     task_ttl_seconds: float = Field(default=86400.0, gt=0, description="Tasks and files are kept so long after submit.")
@@ -42,6 +54,13 @@ class StoreSettings(SettingsGroup):
     max_queued: int = Field(
         default=10000, ge=1, description="Creates are refused with 429 beyond so many unfinished tasks."
     )
+
+    @field_validator("artifact_url")
+    @classmethod
+    def _known_artifacts(cls, url: str) -> str:
+        if not re.fullmatch(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?)?", url) or ".." in url:
+            raise ValueError("expected s3://bucket or s3://bucket/prefix of plain names, or nothing for a directory")
+        return url.rstrip("/")
 
     @field_validator("url")
     @classmethod

@@ -137,8 +137,8 @@ class TaskStore(Protocol):
         At most 1000 at a time, as `expire`: call it again for more.
         """
 
-    def expire(self) -> list[str]:
-        """Remove tasks past their expiry unless they run; the ids, whose files the caller deletes."""
+    def expire(self) -> list[tuple[str, str]]:
+        """Remove tasks past their expiry unless they run; id and tenant of each, whose files the caller deletes."""
 
     def demand(self, window_seconds: float) -> Demand:
         """The work that waits, runs, and arrived within the last `window_seconds`, as one snapshot."""

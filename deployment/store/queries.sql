@@ -93,7 +93,7 @@ DELETE FROM tasks WHERE task_id IN (
     ORDER BY expires_at, number
     LIMIT :limit
 )
-RETURNING task_id;
+RETURNING task_id, tenant;
 
 -- name: costs
 SELECT name, value FROM costs ORDER BY name;

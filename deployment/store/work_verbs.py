@@ -96,14 +96,15 @@ class RouterVerbs:
             lock_for_many(transaction, tasks)
             return [(task.task_id, give_back(transaction, task, _LEASE_OVER, max_faults)) for task in tasks]
 
-    def expire(self) -> list[str]:
-        """Remove ended tasks past their expiry; the ids, whose files the caller deletes.
+    def expire(self) -> list[tuple[str, str]]:
+        """Remove ended tasks past their expiry; id and tenant of each, whose files the caller deletes.
 
         A PENDING task past its expiry ends FAILED and goes with a later call. Engines unheard of for a day go too.
         """
         with self._database.write() as transaction:
             # sorted, because no database promises the order of RETURNING
-            removed = sorted(row["task_id"] for row in transaction.all("drop_expired", limit=_MOST_AT_ONCE))
+            rows = transaction.all("drop_expired", limit=_MOST_AT_ONCE)
+            removed = sorted((row["task_id"], row["tenant"]) for row in rows)
             waiting = [row["task_id"] for row in transaction.all("expired_pending", limit=_MOST_AT_ONCE)]
             tasks = find_tasks(transaction, waiting)
             lock_for_many(transaction, tasks)

@@ -145,8 +145,8 @@ def _open(services: Services, files: ExitStack, key: str) -> Upload:
         UnsupportedOperation: it is gone.
     """
     try:
-        path = services.artifacts.local_path(key)
+        path = files.enter_context(services.artifacts.open_local(key))
         file = files.enter_context(path.open("rb"))
-    except FileNotFoundError as error:
+    except (NotFound, FileNotFoundError) as error:
         raise UnsupportedOperation("id: the files of this video are gone; create a new one.") from error
     return Upload(file, path.stat().st_size)

@@ -60,7 +60,7 @@ def openai_video_routes(services: Services, outlook: Outlook) -> APIRouter:
             raise NotFound("Not found! There is no such video, or its time to live is over.")
         logger.info("request %s: task %s deleted, it was %s", request_id_of(request), video_id, before)
         if before is not TaskState.RUNNING:  # its engine may be writing; the janitor removes what it leaves
-            _delete_files(services, video_id)
+            _delete_files(services, video_id, caller.tenant)
         return JSONResponse(render_deleted(video_id))
 
     def models(request: Request) -> JSONResponse:
@@ -81,12 +81,12 @@ def _url(services: Services, request: Request, task: Task) -> str:
         return ""
     now = time.time()
     ttl_seconds = min(services.settings.store.url_ttl_seconds, task.expires_at - now)
-    return services.base_url(request) + services.artifacts.signed_path(task.artifact_key, ttl_seconds, now)
+    return services.artifacts.download_url(task.artifact_key, ttl_seconds, now, services.base_url(request))
 
 
-def _delete_files(services: Services, task_id: str) -> None:
+def _delete_files(services: Services, task_id: str, tenant: str) -> None:
     try:
-        services.artifacts.delete_task(task_id)
+        services.artifacts.delete_task(task_id, tenant)
     except (ArtifactsUnavailable, OSError) as error:
         logger.warning("task %s: its files stay until the janitor finds them: %s", task_id, error)
 

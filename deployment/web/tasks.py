@@ -61,7 +61,7 @@ def _describe(
         now = time.time()
         # The URL must not outlive the file.
         ttl_seconds = min(services.settings.store.url_ttl_seconds, task.expires_at - now)
-        url = services.base_url(request) + services.artifacts.signed_path(task.artifact_key, ttl_seconds, now)
+        url = services.artifacts.download_url(task.artifact_key, ttl_seconds, now, services.base_url(request))
     standing = outlook.standing(task, position).fields()
     return dashscope.render_task(task, request_id, standing=standing, video_url=url)
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from deployment.artifacts import ArtifactStore, open_artifacts
 from deployment.store.sqlite import SqliteStore
 from hhray.geometry import Ratio, Resolution
 from hhray.request import ClipRequest, Mode
+from hhray.settings import Settings
 from hhray.tasks import NewTask, Task
 from postgres_server import PostgresServer, programs
+from s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,29 @@ def postgres_server() -> Iterator[PostgresServer]:
         pytest.skip("PostgreSQL is not installed: initdb is neither on the path nor below /usr/lib/postgresql")
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3-compatible server for all tests."""
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def artifact_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of a server whose files lie in a directory, then in an S3-compatible store."""
+    if request.param == "directory":
+        return Settings(data_dir=str(tmp_path), engine={"preset": "pico"})
+    server = request.getfixturevalue("s3_server")
+    server.gate.reset()
+    return server.settings(tmp_path, gated=True, s3={"timeout_seconds": 10})
+
+
+@pytest.fixture
+def artifacts(artifact_settings: Settings) -> ArtifactStore:
+    return open_artifacts(artifact_settings, b"secret of the tests")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployment.artifacts import DirectoryArtifacts
+from deployment.artifacts import ArtifactStore, DirectoryArtifacts, input_key, open_artifacts
 from deployment.clip_run import ClipRun
 from deployment.lease_keeper import LeaseKeeper
 from deployment.store.base import Claim
@@ -18,10 +19,12 @@ from deployment.store.sqlite import SqliteStore
 from engine.messages import ClipJob, MuxReport, StepReport
 from hhray.blocks import Block
 from hhray.errors import GangDied, MediaError, RequestError
+from hhray.geometry import Resolution
 from hhray.model_size import preset
+from hhray.request import ClipRequest, Media, MediaType, Mode
 from hhray.served_model import ServedModel
 from hhray.settings import load_settings
-from hhray.tasks import EngineRecord, Task, TaskState
+from hhray.tasks import EngineRecord, NewTask, Task, TaskState
 
 
 class RecordingGang:
@@ -87,7 +90,7 @@ class Bench:
     def __init__(self, home: Path, store: SqliteStore) -> None:
         self.settings = load_settings(overrides={"data_dir": str(home), "engine": {"preset": "pico"}})
         self.store = store
-        self.artifacts = DirectoryArtifacts(home / "artifacts", b"secret" * 4)
+        self.artifacts: ArtifactStore = DirectoryArtifacts(home / "artifacts", b"secret" * 4)
         self.keeper = LeaseKeeper(store, "engine", 5.0, 0.02, lambda: EngineRecord("engine", 2, "pico", "busy"))
         self.home = home
 
@@ -126,6 +129,52 @@ def gang_of(bench: Bench, step_seconds: float = 0.01) -> Any:
     return RecordingGang(bench.home, step_seconds)
 
 
+def content(artifacts: ArtifactStore, key: str) -> bytes:
+    with artifacts.open_local(key) as path:
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("where", ["directory", "s3"])
+def test_media_are_local_files_from_the_first_command_to_the_end_and_copies_go_then(
+    bench: Bench, task_store: SqliteStore, request: pytest.FixtureRequest, where: str
+) -> None:
+    if where == "s3":
+        bench.artifacts = open_artifacts(request.getfixturevalue("s3_server").settings(bench.home), b"secret" * 4)
+    task_id = str(uuid.uuid4())
+    media = Media(
+        type=MediaType.FIRST_FRAME, key=bench.artifacts.put_bytes(input_key(task_id, 0, "tenant"), b"picture").key
+    )
+    clip = ClipRequest(
+        model="happyhorse-1.0-i2v", mode=Mode.I2V, prompt="", resolution=Resolution.P256, duration=3, media=(media,)
+    )
+    task_store.create(NewTask("tenant", clip, "request", 1.0, True, task_id, 3600.0))
+    gang, seen = gang_of(bench), []
+    gang.before_step = lambda step: seen.append(Path(gang.jobs[0].images[0]).read_bytes())
+    (claim,) = task_store.claim([task_id], "engine", 5.0)
+    bench.run([claim], gang)
+    task = bench.state(claim.task)
+    assert task.state is TaskState.SUCCEEDED
+    assert task.artifact_key == f"clips/t-tenant/{task_id}/1.mp4"
+    assert content(bench.artifacts, task.artifact_key) == b"clip"
+    assert seen
+    assert set(seen) == {b"picture"}
+    assert Path(gang.jobs[0].images[0]).exists() is (where == "directory")
+
+
+def test_a_clip_whose_media_are_gone_ends_failed_and_blames_no_gang(bench: Bench, task_store: SqliteStore) -> None:
+    task_id = str(uuid.uuid4())
+    key = bench.artifacts.put_bytes(input_key(task_id, 0, "tenant"), b"picture").key
+    clip = ClipRequest(
+        model="happyhorse-1.0-i2v", mode=Mode.I2V, prompt="", media=(Media(type=MediaType.FIRST_FRAME, key=key),)
+    )
+    task_store.create(NewTask("tenant", clip, "request", 1.0, True, task_id, 3600.0))
+    bench.artifacts.delete(key)
+    (claim,) = task_store.claim([task_id], "engine", 5.0)
+    bench.run([claim], gang_of(bench))
+    task = bench.state(claim.task)
+    assert (task.state, task.error_code, task.faults) == (TaskState.FAILED, "NotFound", 0)
+
+
 def test_a_batch_is_published_with_its_stages_and_notice(bench: Bench, claims: list[Claim]) -> None:
     gang = gang_of(bench)
     bench.run(claims, gang)
@@ -134,7 +183,7 @@ def test_a_batch_is_published_with_its_stages_and_notice(bench: Bench, claims: l
         assert task.state is TaskState.SUCCEEDED
         assert task.notice == "a notice"
         assert task.facts == {"layout": f"ranks 0-1 of {bench.settings.engine.ranks}", "weights": ""}
-        assert (bench.artifacts.local_path(task.artifact_key)).read_bytes() == b"clip"
+        assert content(bench.artifacts, task.artifact_key) == b"clip"
         assert task.ended_at is not None
         assert task.started_at is not None
         service = sum(seconds for stage, seconds in task.stages.items() if stage != "queue_wait")

@@ -98,7 +98,7 @@ def test_a_clean_folder_is_looked_at_again_only_when_it_changes(
     monkeypatch.setattr(artifacts, "files", lambda wanted: looked.append(wanted) or real(wanted))
     for _ in range(3):
         janitor.collect()
-    assert looked == [task_id]
+    assert looked == [f"clips/{task_id}"]
 
 
 def test_scratch_files_of_dead_engines_go_at_the_next_start(tmp_path: Path) -> None:

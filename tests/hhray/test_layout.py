@@ -80,6 +80,7 @@ PUBLIC_NAMES = {
     "hhray.records": "AuditRow UsageRow day_name day_number",
     "hhray.request": "AudioSetting ClipRequest Language MAX_INLINE_BYTES MAX_SEED Media MediaType Mode ShapeKey "
     "tier_key",
+    "hhray.s3_settings": "S3Settings",
     "hhray.served_model": "DEFAULT_LADDER DISTILLED_STEPS GUIDED_STEPS Pass SUPER_RESOLUTION_STEPS ServedModel",
     "hhray.service_settings": "AutoscalingSettings ClientSettings HttpSettings HubSettings RouterSettings",
     "hhray.settings": "Settings load_settings",

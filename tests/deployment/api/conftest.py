@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from deployment.artifacts import DirectoryArtifacts, clip_key
+from deployment.artifacts import clip_key, open_artifacts
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
 from deployment.moderation import open_moderation
@@ -83,7 +83,7 @@ def serving(settings: Settings) -> Iterator[Live]:
     """A server with these settings on a free port of its own."""
     secret = server_secret(settings)
     store = SqliteStore(settings.sqlite_file)
-    artifacts = DirectoryArtifacts(settings.artifact_dir, secret, settings.store.min_free_bytes)
+    artifacts = open_artifacts(settings, secret)
     kicked: list[str] = []
     served = ServedModel(preset("pico"))
     cost = settings.cost_model(served)

@@ -55,10 +55,29 @@ def test_a_picture_that_came_along_makes_the_task_claimable(live, picture):
     assert live.kicked == [task_id]
     task = live.store.get(task_id)
     assert (task.ready, task.request.ratio) == (True, Ratio.R3_4)
-    assert task.request.media[0].key == input_key(task_id)
+    assert task.request.media[0].key == input_key(task_id, 0, "local")
     assert task.gpu_seconds == pytest.approx(live.services.cost.gpu_seconds(task.request.geometry))
-    assert same_pixels(live.services.artifacts.local_path(input_key(task_id)).read_bytes(), picture(330, 440))
+    assert same_pixels(
+        live.services.artifacts.local_path(input_key(task_id, 0, "local")).read_bytes(), picture(330, 440)
+    )
     assert [queued.task_id for queued in live.store.queued()] == [task_id]
+
+
+def test_a_picture_is_taken_in_by_an_s3_store_and_no_copy_stays_on_this_machine(
+    serve_with, s3_server, picture, tmp_path
+):
+    store = s3_server.settings(tmp_path).to_args()["store"]
+    with serve_with(store=store) as live:
+        task_id = live.create_id(i2v(data_uri(picture(330, 440))))
+        assert live.intake.run_once()
+        task = live.store.get(task_id)
+        assert (task.ready, task.request.ratio) == (True, Ratio.R3_4)
+        key = input_key(task_id, 0, "local")
+        assert task.request.media[0].key == key
+        assert b"".join(live.services.artifacts.read(key, 0, 1 << 20)) == picture(330, 440)
+        left = [path for path in live.services.settings.scratch_dir.rglob("*") if path.suffix != ".lock"]
+        assert [path for path in left if path.is_file()] == []
+        assert not live.services.settings.artifact_dir.exists()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -71,7 +90,7 @@ def test_a_picture_at_a_url_is_brought_in(serve_with, hosted, picture, kind):
         task = live.store.get(task_id)
         assert (task.ready, task.request.ratio) == (True, Ratio.R5_4)
         assert task.request.media[0].url == f"http://{host}/a"
-        assert same_pixels(live.services.artifacts.local_path(input_key(task_id)).read_bytes(), files["/a"])
+        assert same_pixels(live.services.artifacts.local_path(input_key(task_id, 0, "local")).read_bytes(), files["/a"])
 
 
 def test_a_picture_turned_by_its_exif_counts_as_it_is_seen(live):
@@ -106,7 +125,7 @@ def test_a_bad_picture_ends_the_task_failed_and_leaves_no_file(live, picture, na
     assert (output["task_status"], output["code"]) == ("FAILED", code)
     assert output["message"].startswith("input.media[0].url: ")
     assert part in output["message"]
-    assert not live.services.artifacts.local_path(input_key(task_id)).exists()
+    assert not live.services.artifacts.local_path(input_key(task_id, 0, "local")).exists()
     assert live.kicked == []
     assert live.store.depth().queued == 0
 

@@ -47,7 +47,7 @@ def test_references_inside_the_request_and_by_url_end_up_in_their_order(served, 
     assert live.intake.run_once()
     task = live.store.get(task_id)
     assert (task.ready, task.request.ratio, task.request.duration) == (True, Ratio.R9_16, 4)
-    assert [media.key for media in task.request.media] == [input_key(task_id, index) for index in range(3)]
+    assert [media.key for media in task.request.media] == [input_key(task_id, index, "local") for index in range(3)]
     stored = [live.services.artifacts.local_path(media.key).read_bytes() for media in task.request.media]
     given = [inside, files["/b"], last]
     assert [pixels(data) for data in stored] == [pixels(data) for data in given]
@@ -67,7 +67,7 @@ def test_a_video_gives_its_length_and_ratio(served, picture, video):
     assert (request.ratio, request.duration, request.source_seconds) == (Ratio.R4_3, 4, pytest.approx(3.2, abs=0.01))
     assert request.output_seconds == request.source_seconds
     assert task.gpu_seconds == pytest.approx(live.services.cost.gpu_seconds(request.geometry))
-    stored = live.services.artifacts.local_path(input_key(task_id, 1)).read_bytes()
+    stored = live.services.artifacts.local_path(input_key(task_id, 1, "local")).read_bytes()
     assert len(stored) == len(files["/v"])
     assert stored[: stored.index(b"moov")] == files["/v"][: files["/v"].index(b"moov")]  # the media itself
     live.finish(task_id)
@@ -117,7 +117,7 @@ def test_a_bad_file_among_several_ends_the_task_with_its_own_path_and_leaves_non
     output = live.get(task_id)["output"]
     assert (output["task_status"], output["code"]) == ("FAILED", code)
     assert part in output["message"]
-    assert not live.services.artifacts.local_path(input_key(task_id)).parent.exists()
+    assert not live.services.artifacts.local_path(input_key(task_id, 0, "local")).parent.exists()
     assert live.kicked == []
 
 

@@ -52,7 +52,7 @@ def test_an_idempotency_key_names_one_task(live, picture):
     task_id = live.create_id(body, idempotency_key="order-9")
     assert live.create_id(body, idempotency_key="order-9") == task_id
     inputs = live.services.settings.artifact_dir / "inputs"
-    assert [path.name for path in inputs.iterdir()] == [task_id]
+    assert [path.name for path in (inputs / "t-local").iterdir()] == [task_id]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])

@@ -240,14 +240,14 @@ def test_tasks_past_their_expiry_are_removed_unless_they_run(store, create, runn
     ended, waiting, fresh = create(ttl_seconds=0), create(ttl_seconds=0), create()
     store.cancel_pending(ended.task_id, None)
     claim = running(ttl_seconds=0)
-    assert store.expire() == [ended.task_id]
+    assert store.expire() == [(ended.task_id, ended.tenant)]
     assert store.get(ended.task_id) is None
     task = store.get(waiting.task_id)
     assert (task.state, task.error_code) == (TaskState.FAILED, "InternalError.Timeout")
     assert "time to live" in task.error_message
-    assert store.expire() == [waiting.task_id]
+    assert store.expire() == [(waiting.task_id, waiting.tenant)]
     assert store.publish(claim.task.task_id, "e", claim.fence, artifact, {}, "") is not None
-    assert store.expire() == [claim.task.task_id]
+    assert store.expire() == [(claim.task.task_id, claim.task.tenant)]
     assert store.expire() == []
     assert store.get(fresh.task_id) == fresh
     assert events() == {"canceled": 1, "failed": 1, "succeeded": 1}
