@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from deployment.services import Services
+from deployment.web.description import description_routes
 from deployment.web.files import file_routes
 from deployment.web.health import health_routes
 from deployment.web.naming import RequestNaming
@@ -21,6 +22,7 @@ def create_app(services: Services, *, adds_request_id: bool = True) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for routes in (video_routes, task_routes, file_routes, health_routes):
         app.include_router(routes(services))
+    app.include_router(description_routes())
     add_refusals(app)
     app.add_middleware(RequestNaming, adds_header=adds_request_id)
     return app
