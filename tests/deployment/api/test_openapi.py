@@ -6,42 +6,20 @@ import json
 import time
 
 import pytest
-from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from openapi_cases import DOCUMENT, NOT_DESCRIBED, NOT_SERVED_YET, OPERATIONS, TASK, answer_schema, check, sample
 from starlette.routing import Match
 
 from deployment.dialects.dashscope_models import MODELS
-from deployment.openapi import description
 from deployment.openapi.__main__ import PAGE, main
-from deployment.openapi.reference import METHODS, reference_page, resolved
+from deployment.openapi.reference import reference_page, resolved
 from deployment.web import create_app
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio, Resolution
 from hhray.request import MAX_SEED, AudioSetting, Language, MediaType
 from hhray.tasks import TaskState
 
 CREATE = "/api/v1/services/aigc/video-generation/video-synthesis"
-# Described, but served by branches that are not merged yet. A path that is served must not stand here.
-NOT_SERVED_YET = {
-    "/api/v1/uploads",
-    "/v1/videos",
-    "/v1/videos/{video_id}",
-    "/v1/videos/{video_id}/content",
-    "/v1/videos/{video_id}/events",
-}
-# Served, but only the server itself makes their addresses: nothing for a reader of the description.
-NOT_DESCRIBED: set[str] = set()
-SAMPLES = {"kind": "clips", "name": "1.mp4"}
-TASK = "0385dc79-5ff8-4d82-bcb6-000000000001"
-
-DOCUMENT = description()
-OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in METHODS if method in item]
 needs_videos = pytest.mark.skipif("/v1/videos" in NOT_SERVED_YET, reason="the videos dialect is not served yet")
-
-
-def sample(path):
-    """The path with its parameters filled in."""
-    parts = [part.strip("{}") if part.startswith("{") else None for part in path.split("/")]
-    return "/".join(SAMPLES.get(name, TASK) if name else part for part, name in zip(path.split("/"), parts, strict=True))
 
 
 def served_routes(routes):
@@ -56,15 +34,6 @@ def served_routes(routes):
 def matches(route, path, method):
     scope = {"type": "http", "path": path, "method": method, "headers": [], "root_path": ""}
     return route.matches(scope)[0] is Match.FULL
-
-
-def check(schema, value):
-    Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(value)
-
-
-def answer_schema(path, method, status, kind="application/json"):
-    responses = DOCUMENT["paths"][path][method]["responses"]
-    return resolved(DOCUMENT, responses[str(status)])["content"][kind]["schema"]
 
 
 def examples():
