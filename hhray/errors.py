@@ -11,6 +11,7 @@ HhrayError
 │   ├── InvalidApiKey       401  no key, or a wrong one
 │   ├── AccessDenied        403  a good key that may not do this
 │   ├── NotFound            404  no such route or file
+│   ├── RequestTimeout      408  the body stood still for too long
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
@@ -121,6 +122,14 @@ class NotFound(RequestError):
 
     code = "NotFound"
     status = 404
+
+
+class RequestTimeout(RequestError):
+    """The client stopped in the middle of its body."""
+
+    code = "RequestTimeOut"
+    status = 408
+    retryable = True
 
 
 class Throttled(RequestError):

@@ -9,6 +9,7 @@ from deployment.web.description import description_routes
 from deployment.web.files import file_routes
 from deployment.web.health import health_routes
 from deployment.web.naming import RequestNaming
+from deployment.web.patience import BodyPatience
 from deployment.web.refusals import add_refusals
 from deployment.web.tasks import task_routes
 from deployment.web.videos import video_routes
@@ -24,5 +25,6 @@ def create_app(services: Services, *, adds_request_id: bool = True) -> FastAPI:
         app.include_router(routes(services))
     app.include_router(description_routes())
     add_refusals(app)
+    app.add_middleware(BodyPatience, idle_seconds=services.settings.http.body_idle_seconds)
     app.add_middleware(RequestNaming, adds_header=adds_request_id)
     return app

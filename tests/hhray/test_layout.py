@@ -41,7 +41,7 @@ PUBLIC_NAMES = {
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
     "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
     "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
-    "PhaseTimeout RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed "
+    "PhaseTimeout RequestError RequestRefused RequestTimeout ServerUnreachable ServiceError StoreUnavailable TaskFailed "
     "Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
