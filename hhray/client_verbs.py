@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from hhray.campaign_verbs import VERBS as CAMPAIGN_VERBS
 from hhray.client import Client
 from hhray.client_media import default_model
 from hhray.client_options import add_server_options, add_wait_options, configure_submit
@@ -181,4 +182,5 @@ VERBS = (
     Verb("get", "show a task", _configure_get, _run_get),
     Verb("cancel", "cancel a task", _configure_cancel, _run_cancel),
     Verb("list", "list tasks of the last day", _configure_list, _run_list),
+    *CAMPAIGN_VERBS,
 )

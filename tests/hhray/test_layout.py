@@ -21,6 +21,12 @@ PUBLIC_NAMES = {
     "hhray.__main__": "",
     "hhray.batch_cap": "BatchCosts MAX_TOKENS_PER_RANK MIN_GAIN ROUNDING batch_cap tokens_of",
     "hhray.blocks": "BLOCK_SIZES Block aligned_blocks block_sizes smallest_block",
+    "hhray.campaign": "FANNED FIXED MOST_VARIANTS OPTIONS Variant expand local_files read_campaign safe_name",
+    "hhray.campaign_report": "REPORT_JSON REPORT_MARKDOWN REPORT_PAGE campaign_facts contact_sheet markdown_report "
+    "write_report",
+    "hhray.campaign_run": "CampaignRun OnChange missing_files prepare",
+    "hhray.campaign_state": "CampaignState DONE FAILED LOCK_FILE Progress STATE_FILE SUBMITTED WAITING campaign_folder",
+    "hhray.campaign_verbs": "CampaignProgress VERBS",
     "hhray.capabilities": "Capabilities FALLBACKS",
     "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
     "hhray.async_client": "AsyncClient CREATE_PATH SUBMIT_ATTEMPTS SubmitOptions TASKS_PATH UPLOADS_PATH succeeded",
