@@ -68,12 +68,7 @@ def expand(script: dict[str, Any], salt: str, first: int) -> Iterator[Variant]:
     Raises:
         InvalidParameter: a field is unknown or of the wrong type, or a list is empty.
     """
-    if unknown := script.keys() - _FIELDS:
-        raise InvalidParameter(f"unknown field {min(unknown)!r}; expected some of {', '.join(sorted(_FIELDS))}")
-    prompt = script.get("prompt", "")
-    if not isinstance(prompt, str):
-        raise InvalidParameter("prompt: expected a text")
-    fixed = {name: script[name] for name in FIXED if name in script}
+    prompt, fixed = _checked(script)
     lists = {name: _choices(name, script[name]) for name in FANNED if name in script}
     if ("{style}" in prompt) != ("style" in lists):
         raise InvalidParameter("style and a prompt with {style} go together; expected both or neither")
@@ -115,6 +110,22 @@ def _object(line: str) -> dict[str, Any]:
     if not isinstance(script, dict):
         raise InvalidParameter("expected a JSON object")
     return script
+
+
+def _checked(script: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The prompt and what is the same for all variants."""
+    if unknown := script.keys() - _FIELDS:
+        raise InvalidParameter(f"unknown field {min(unknown)!r}; expected some of {', '.join(sorted(_FIELDS))}")
+    prompt = script.get("prompt", "")
+    if not isinstance(prompt, str):
+        raise InvalidParameter("prompt: expected a text")
+    fixed = {name: script[name] for name in FIXED if name in script}
+    if not all(isinstance(fixed.get(name, ""), str) for name in ("image", "video")):
+        raise InvalidParameter("image, video: expected a file or URL each")
+    references = fixed.get("references", [])
+    if not isinstance(references, list) or not all(isinstance(one, str) for one in references):
+        raise InvalidParameter("references: expected a list of files and URLs")
+    return prompt, fixed
 
 
 def _choices(name: str, value: object) -> list[object]:

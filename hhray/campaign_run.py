@@ -35,7 +35,7 @@ class CampaignRun:
         at_once: int,
         timeout_seconds: float,
         on_change: OnChange,
-        poll_seconds: float = 2.0,
+        poll_seconds: float = 0.5,
     ) -> None:
         self._client, self._state, self._on_change = client, state, on_change
         self._timeout_seconds, self._poll_seconds, self._at_once = timeout_seconds, poll_seconds, at_once
@@ -69,12 +69,10 @@ class CampaignRun:
             if error.http_status in (401, 403):
                 raise  # no other variant would fare better
             self._keep(variant.name, progress, status=FAILED, error=f"{error.code}: {error.message}")
-        except HhrayError as error:
-            ended = isinstance(error, TaskFailed)
-            # A task that ended is made anew by the next run; one that was only waited for too long is found again.
-            self._keep(
-                variant.name, progress, status=FAILED, error=error.message, task_id="" if ended else progress.task_id
-            )
+        except TaskFailed as error:
+            self._keep_failed(variant.name, progress, error)
+        except HhrayError as error:  # the task, if there is one, is found again by the next run
+            self._keep(variant.name, progress, status=FAILED, error=error.message)
         else:
             seconds = round(time.monotonic() - began, 3)
             self._keep(variant.name, progress, status=DONE, file=file.name, seconds=seconds, error="")
@@ -84,14 +82,16 @@ class CampaignRun:
         if progress.task_id:
             try:
                 return await self._waited(variant, progress)
-            except TaskFailed:
-                self._keep(variant.name, progress, task_id="", key="")
-        # A new try after a task that ended needs a new key: the old one names the task that failed.
-        key = progress.key or (variant.key if not progress.error else f"{variant.key}-{time.time_ns():x}")
-        self._keep(variant.name, progress, key=key)
-        task_id = await self._submitted(variant, key)
+            except TaskFailed as error:
+                self._keep_failed(variant.name, progress, error)
+        self._keep(variant.name, progress, key=variant.key)
+        # A new try needs a new key: the one before names the task that failed.
+        task_id = await self._submitted(variant, variant.key + (f"-{progress.tries}" if progress.tries else ""))
         self._keep(variant.name, progress, status=SUBMITTED, task_id=task_id, error="")
         return await self._waited(variant, progress)
+
+    def _keep_failed(self, name: str, progress: Progress, error: TaskFailed) -> None:
+        self._keep(name, progress, status=FAILED, error=error.message, task_id="", tries=progress.tries + 1)
 
     async def _waited(self, variant: Variant, progress: Progress) -> TaskView:
         return await self._client.wait(
@@ -132,13 +132,13 @@ def prepare(state: CampaignState, variants: Sequence[Variant]) -> list[str]:
     """
     for variant in variants:
         known = state.variants.setdefault(variant.name, Progress())
-        if known.key and not known.key.startswith(variant.key):
+        if known.key not in ("", variant.key):
             raise ClientError(
                 f"{variant.name} was begun from another script; choose another --out, or put the file's lines back"
             )
         clip = state.path.parent / known.file
         if known.status == DONE and not (known.file and clip.is_file()):
-            state.variants[variant.name] = Progress(key=known.key, task_id=known.task_id)
+            state.variants[variant.name] = Progress(key=known.key, task_id=known.task_id, tries=known.tries)
     names = {variant.name for variant in variants}
     return [name for name in state.variants if name not in names]
 

@@ -21,7 +21,8 @@ WAITING, SUBMITTED, DONE, FAILED = "waiting", "submitted", "done", "failed"
 
 @dataclass(slots=True)
 class Progress:
-    """How far one variant is. `seconds` are from submit to the file, of the run that brought it."""
+    """How far one variant is. `key` is the variant's own, `tries` counts tasks of it that ended without a clip; `seconds`
+    are from submit to the file, of the run that brought it."""
 
     status: str = WAITING
     key: str = ""
@@ -29,6 +30,7 @@ class Progress:
     file: str = ""
     seconds: float = 0.0
     error: str = ""
+    tries: int = 0
 
 
 @dataclass(slots=True)
