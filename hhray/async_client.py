@@ -54,7 +54,8 @@ class SubmitOptions(TypedDict, total=False):
 
 
 _PARAMETERS = (
-    "resolution", "ratio", "duration", "seed", "watermark", "language", "audio_setting", "deadline_seconds", "webhook_url"
+    "resolution", "ratio", "duration", "seed", "watermark", "language", "audio_setting", "deadline_seconds",
+    "webhook_url",
 )  # fmt: skip
 
 
@@ -113,7 +114,10 @@ class AsyncClient:
             given["dialogue"] = options["dialogue"]
         parameters = {name: value for name in _PARAMETERS if (value := options.get(name)) is not None}
         parameters |= {"strict_capabilities": True} if options.get("strict") else {}
-        headers = {"x-dashscope-async": "enable", "idempotency-key": options.get("idempotency_key") or str(uuid.uuid4())}
+        headers = {
+            "x-dashscope-async": "enable",
+            "idempotency-key": options.get("idempotency_key") or str(uuid.uuid4()),
+        }
         if any(item["url"].startswith(OSS_SCHEME) for item in media):
             headers["x-dashscope-ossresourceresolve"] = "enable"
         return await self._create({"model": model, "input": given, "parameters": parameters}, headers)

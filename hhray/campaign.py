@@ -78,7 +78,7 @@ def expand(script: dict[str, Any], salt: str, first: int) -> Iterator[Variant]:
     model = default_model(fixed.get("image"), fixed.get("references", ()), fixed.get("video", ""))
     for offset, values in enumerate(itertools.product(*lists.values()), 1):
         chosen = dict(zip(lists, values, strict=True))
-        body = {
+        body: dict[str, Any] = {
             "model": chosen.get("model", model),
             "prompt": prompt.replace("{style}", str(chosen.get("style", ""))),
             "options": fixed | {name: chosen[name] for name in OPTIONS if name in chosen},

@@ -47,7 +47,13 @@ def markdown_report(facts: dict[str, Any]) -> str:
     for row in sorted(facts["variants"], key=lambda row: row["status"] != FAILED):
         chosen = ", ".join(f"{name} {value}" for name, value in row["chosen"].items())
         clip = f"[{row['name']}]({row['file']})" if row["file"] else row["name"]
-        cells = (clip, row["status"], f"{row['seconds']:.1f}" if row["seconds"] else "", _cell(chosen), _cell(row["error"]))
+        cells = (
+            clip,
+            row["status"],
+            f"{row['seconds']:.1f}" if row["seconds"] else "",
+            _cell(chosen),
+            _cell(row["error"]),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -60,7 +66,9 @@ def contact_sheet(facts: dict[str, Any]) -> str:
         for row in facts["variants"]
         if row["file"]
     ]
-    style = "body{font:14px sans-serif;display:flex;flex-wrap:wrap;gap:12px}figure{margin:0;width:320px}video{width:100%}"
+    style = (
+        "body{font:14px sans-serif;display:flex;flex-wrap:wrap;gap:12px}figure{margin:0;width:320px}video{width:100%}"
+    )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Campaign</title><style>{style}</style>'
         f"{''.join(figures)}</html>\n"

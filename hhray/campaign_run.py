@@ -107,9 +107,7 @@ class CampaignRun:
         while True:
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
             try:
-                return await self._client.submit(
-                    variant.model, variant.prompt, **variant.options, idempotency_key=key
-                )
+                return await self._client.submit(variant.model, variant.prompt, **variant.options, idempotency_key=key)
             except RequestRefused as error:
                 refusals += 1
                 pause = pause_seconds(error, refusals)

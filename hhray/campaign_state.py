@@ -1,5 +1,4 @@
-"""What a campaign has done so far: one file in its folder, exchanged as a whole, so that a kill leaves the old or the new.
-"""
+"""What a campaign has done so far: one file in its folder, exchanged as a whole; a kill leaves the old or the new."""
 
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ WAITING, SUBMITTED, DONE, FAILED = "waiting", "submitted", "done", "failed"
 
 @dataclass(slots=True)
 class Progress:
-    """How far one variant is. `key` is the variant's own, `tries` counts tasks of it that ended without a clip; `seconds`
-    are from submit to the file, of the run that brought it."""
+    """How far one variant is. `key` is the variant's own, `tries` counts tasks of it that ended without a clip;
+    `seconds` are from submit to the file, of the run that brought it."""
 
     status: str = WAITING
     key: str = ""

@@ -71,9 +71,7 @@ async def _make(
 ) -> None:
     settings = load_settings().client
     async with AsyncClient(args.url or settings.url, args.api_key or settings.api_key.get_secret_value()) as client:
-        run = CampaignRun(
-            client, state, at_once=args.at_once, timeout_seconds=args.timeout, on_change=view.update
-        )
+        run = CampaignRun(client, state, at_once=args.at_once, timeout_seconds=args.timeout, on_change=view.update)
         await run.run(variants)
 
 
@@ -90,7 +88,12 @@ class CampaignProgress:
     def __init__(self, variants: Sequence[Variant], state: CampaignState, console: Console | None = None) -> None:
         self._console, self._state = console or Console(stderr=True), state
         self._running: dict[str, float] = {}
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("clips", total=len(variants))
 
@@ -131,7 +134,8 @@ def _show_plan(variants: Sequence[Variant], as_json: bool) -> None:
 
 
 def _show_result(facts: dict[str, object], dropped: Sequence[str], folder: Path) -> None:
-    print(f"{facts['done']} of {facts['total']} clips, {facts['failed']} failed: {printable(str(folder / REPORT_MARKDOWN))}")
+    report = printable(str(folder / REPORT_MARKDOWN))
+    print(f"{facts['done']} of {facts['total']} clips, {facts['failed']} failed: {report}")
     print(printable(str((folder / REPORT_PAGE).resolve())))
     if dropped:
         print(f"{len(dropped)} clips of an earlier plan were left as they are, {printable(dropped[0])} for one")

@@ -25,9 +25,7 @@ class Client:
 
     def __init__(self, base_url: str, api_key: str = "", timeout_seconds: float = 30.0) -> None:
         """As AsyncClient."""
-        self._client = AsyncClient(
-            base_url, api_key, timeout_seconds, transport=BlockingTransport(), sleep=sleep_here
-        )
+        self._client = AsyncClient(base_url, api_key, timeout_seconds, transport=BlockingTransport(), sleep=sleep_here)
 
     def __enter__(self) -> Self:
         return self

@@ -95,7 +95,10 @@ class Download:
     def _check(self) -> None:
         """By RFC 9530, Repr-Digest: of the whole file, however many parts it came in."""
         self._file.seek(0)
-        if self._digest and self._digest != base64.b64encode(hashlib.file_digest(self._file, "sha256").digest()).decode():
+        if (
+            self._digest
+            and self._digest != base64.b64encode(hashlib.file_digest(self._file, "sha256").digest()).decode()
+        ):
             raise ClientError("the downloaded clip is not what its checksum says; download it again")
 
 

@@ -1,6 +1,7 @@
 """The media of a request as the client sends them, checked before a byte is sent.
 
-Pictures go by URL, or from the disk as data URIs; a video goes by URL, or from the disk as an upload ahead of the create.
+Pictures go by URL, or from the disk as data URIs; a video goes by URL, or from the disk as an upload ahead of the
+create.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _MIME_OF_VIDEO = {".mp4": "video/mp4", ".mov": "video/quicktime"}
 _FIRST_BOXES = (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip")  # ISO/IEC 14496-12, and QuickTime before it
 
 
-def default_model(image: Path | str | None = None, references: Sequence[Path | str] = (), video: Path | str = "") -> str:
+def default_model(
+    image: Path | str | None = None, references: Sequence[Path | str] = (), video: Path | str = ""
+) -> str:
     """The model a request means that names none: what its media are for; text-to-video without any."""
     if video:
         return "happyhorse-1.0-video-edit"

@@ -126,7 +126,9 @@ def parse_event(video: Any) -> TaskView:  # noqa: ANN401 - what a server sent as
         ValueError: it has no task in it.
     """
     try:
-        return TaskView(task_id=str(video["id"]), progress=float(video["progress"]) / 100.0, raw=video, **_standing(video))
+        return TaskView(
+            task_id=str(video["id"]), progress=float(video["progress"]) / 100.0, raw=video, **_standing(video)
+        )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"expected a video with its task_status, got {json.dumps(video)[:200]}") from error
 

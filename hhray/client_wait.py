@@ -48,7 +48,9 @@ class Watch:
         self._task_id = task_id
         self._last_id = ""
 
-    async def views(self, get: Callable[[], Awaitable[TaskView]], on_trouble: OnTrouble | None) -> AsyncIterator[TaskView]:
+    async def views(
+        self, get: Callable[[], Awaitable[TaskView]], on_trouble: OnTrouble | None
+    ) -> AsyncIterator[TaskView]:
         """Each view as it comes, the last one is over. Lost connections, 429 and 5xx are ridden out.
 
         Raises:

@@ -41,7 +41,11 @@ def resolved(document: Json, value: Json) -> Json:
 
 def _operation(document: Json, path: str, method: str, item: Json) -> Iterator[str]:
     operation = item[method]
-    yield from (f"### {method.upper()} {path}", "", f"{operation['summary']}. {operation.get('description', '')}".rstrip())
+    yield from (
+        f"### {method.upper()} {path}",
+        "",
+        f"{operation['summary']}. {operation.get('description', '')}".rstrip(),
+    )
     yield ""
     given = [resolved(document, one) for one in (*item.get("parameters", ()), *operation.get("parameters", ()))]
     if given:
@@ -107,7 +111,7 @@ def _default(schema: Json) -> str:
 
 
 def _curl(path: str, kind: str, body: Json) -> str:
-    lines = [f'curl "$HHRAY{path}"', "  -H \"authorization: Bearer $KEY\""]
+    lines = [f'curl "$HHRAY{path}"', '  -H "authorization: Bearer $KEY"']
     if kind == "application/json":
         lines += [f"  -H 'content-type: {kind}'"]
         lines += ["  -H 'x-dashscope-async: enable'"] if path.startswith("/api/") else []

@@ -75,7 +75,7 @@ def test_models_follow_the_media_or_are_fanned_out_too():
         ('{"prompt": "{style}"}', "style and a prompt with {style} go together"),
         ('{"prompt": "x", "references": "a.png"}', "references: expected a list"),
         ('{"prompt": "x", "image": 5}', "image, video: expected"),
-        ('{"prompt": "x", "seed": %s, "duration": %s}' % (list(range(1000)), list(range(11))), "11000 clips"),
+        (f'{{"prompt": "x", "seed": {list(range(1000))}, "duration": {list(range(11))}}}', "11000 clips"),
         ("# only a comment\n\n", "no script"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The client beyond questions and answers: events, uploads, downloads that break off; with and without an event loop."""
+"""The client beyond questions and answers: events, uploads, downloads that break off; with and without a loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def event(status="RUNNING", last_id="1", name="progress", **fields):
 
 
 def stream(answer, *events):
-    return answer("retry: 1000\n\n".encode() + "".join(events).encode(), headers={"Content-Type": "text/event-stream"})
+    return answer(b"retry: 1000\n\n" + "".join(events).encode(), headers={"Content-Type": "text/event-stream"})
 
 
 async def lines_of(text):
@@ -48,7 +48,8 @@ def events_of(text):
 
 
 def test_events_are_read_as_the_standard_says():
-    text = ": a comment\nretry: 1000\n\nid: 7\nevent: progress\ndata: one\ndata:two\n\ndata: three\nunknown: x\nid\n\nevent: x\n\ndata: cut"
+    text = ": a comment\nretry: 1000\n\nid: 7\nevent: progress\ndata: one\ndata:two\n\n"
+    text += "data: three\nunknown: x\nid\n\nevent: x\n\ndata: cut"
     assert events_of(text) == [ServerEvent("progress", "one\ntwo", "7"), ServerEvent("message", "three", "")]
 
 
@@ -238,7 +239,7 @@ def test_an_upload_that_is_refused_makes_no_task(server, client, answer, tmp_pat
         client.upload(tmp_path / "walk.mp4", "m")
     server.on("GET", "/api/v1/uploads", answer({"request_id": "r"}))
     (tmp_path / "walk.mp4").write_bytes(MP4)
-    with pytest.raises(ClientError, match="no.* permission|not a permission"):
+    with pytest.raises(ClientError, match="not a permission"):
         client.upload(tmp_path / "walk.mp4", "m")
     assert CREATE_PATH not in {request.path for request in server.received}
 

@@ -235,7 +235,9 @@ def test_the_bar_moves_with_progress_on_a_terminal():
         progress.update(TaskView("t-1", TaskState.PENDING, queue_position=2))
         progress.update(TaskView("t-1", TaskState.RUNNING, progress=0.25, attempt=2))
         progress._bar.refresh()
-        progress.update(TaskView("t-1", TaskState.RUNNING, 0.5, stage="denoise", eta_seconds=7.6, eta_error_seconds=2.2))
+        progress.update(
+            TaskView("t-1", TaskState.RUNNING, 0.5, stage="denoise", eta_seconds=7.6, eta_error_seconds=2.2)
+        )
         progress._bar.refresh()
         progress.update(TaskView("t-1", TaskState.SUCCEEDED, progress=1.0))
     assert "25 %" in out.getvalue()

@@ -34,7 +34,8 @@ PUBLIC_NAMES = {
     "hhray.client_blocking": "BlockingTransport Result at_once sleep_here",
     "hhray.client_download": "DOWNLOAD_ATTEMPTS Download MAX_DOWNLOAD_REDIRECTS parse_url",
     "hhray.client_events": "MAX_EVENT_CHARS ServerEvent read_events",
-    "hhray.client_http": "MAX_PAUSE_SECONDS MAX_RETRY_AFTER_SECONDS Wire is_passing pause_seconds reason refused_stream",
+    "hhray.client_http": "MAX_PAUSE_SECONDS MAX_RETRY_AFTER_SECONDS Wire is_passing pause_seconds reason "
+    "refused_stream",
     "hhray.client_media": "MAX_IMAGE_BYTES MAX_VIDEO_BYTES OSS_SCHEME default_model image_data_uri is_url local_video "
     "picture_url request_media",
     "hhray.client_wait": "EVENTS_PATH OnTrouble Patience STREAM_SECONDS Sleep Watch",
@@ -53,8 +54,8 @@ PUBLIC_NAMES = {
     "hhray.cost_verbs": "TOP_LEVEL VERBS fit_facts",
     "hhray.errors": "AccessDenied ArtifactsUnavailable ClientError ConfigError DiskFull EmptyField EngineFault "
     "GangDied HhrayError IllegalInput InvalidApiKey InvalidParameter InvalidURL LeaseLost MediaError NotFound "
-    "PhaseTimeout RequestError RequestRefused RequestTimeout ServerUnreachable ServiceError StoreUnavailable TaskFailed "
-    "Throttled UnsupportedOperation WaitTimeout",
+    "PhaseTimeout RequestError RequestRefused RequestTimeout ServerUnreachable ServiceError StoreUnavailable "
+    "TaskFailed Throttled UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "
     "nearest_ratio",

@@ -73,8 +73,10 @@ HOSTILE: list[Callable[[random.Random], Any]] = [
     lambda luck: luck.choice([2**31, 2**63, 2**64, -(2**63) - 1, 10**400, 1e308, float("nan"), float("inf")]),
     lambda luck: luck.choice(["\x00", "\ud800", "\udfff\ud800", "a\x00b", "\ufeff", "\u202e", "\U0001f40e" * 50]),
     lambda luck: "x" * luck.choice([129, 5001, 70_000]),
-    lambda luck: luck.choice(["马", "e\u0301", "%00", "../../etc/passwd", "'; DROP TABLE tasks; --", "${jndi:ldap://x}"]),
-    lambda luck: luck.choice(["NaN", "1e5", " 5", "5 ", "٣", "0x10", "１２"]),
+    lambda luck: luck.choice(
+        ["马", "e\u0301", "%00", "../../etc/passwd", "'; DROP TABLE tasks; --", "${jndi:ldap://x}"]
+    ),
+    lambda luck: luck.choice(["NaN", "1e5", " 5", "5 ", "٣", "0x10", "\uff11\uff12"]),
     lambda luck: [[]] * luck.randint(1, 2000),
     lambda luck: {str(n): n for n in range(luck.randint(1, 2000))},
     lambda luck: nested(luck.randint(2, 150)),
@@ -103,7 +105,9 @@ def bad_field(luck: random.Random) -> bytes:
         where = luck.choice([body, body.get("input"), body.get("parameters"), first_media(body)])
         if not isinstance(where, dict):
             continue
-        name = luck.choice([*where, "model", "input", "parameters", "media", "deadline_seconds", "language", "webhook_url"])
+        name = luck.choice(
+            [*where, "model", "input", "parameters", "media", "deadline_seconds", "language", "webhook_url"]
+        )
         if luck.random() < 0.15:
             where.pop(name, None)
         else:
@@ -118,7 +122,8 @@ def first_media(body: dict[str, Any]) -> Any:
 
 def bad_json(luck: random.Random) -> bytes:
     """A body that is no JSON object, or hardly one."""
-    text = json.dumps(good_body(luck))
+    text, depth = json.dumps(good_body(luck)), luck.choice([90, 400, 990])
+    deep = b"[" * depth + b"]" * depth
     return message(
         luck.choice(
             [
@@ -132,7 +137,7 @@ def bad_json(luck: random.Random) -> bytes:
                 text[:-1].encode() + b', "input": {"prompt": "twice"}}',
                 text.replace('"duration": 3', '"duration": ' + "9" * luck.choice([20, 5000])).encode(),
                 text.replace('"duration": 3', '"duration": 3.0000000000000001').encode(),
-                text[:-1].encode() + b', "filler": ' + b"[" * (deep := luck.choice([90, 400, 990])) + b"]" * deep + b"}",
+                text[:-1].encode() + b', "filler": ' + deep + b"}",
                 b"[" * luck.choice([100, 5000, 200_000]),
                 b'{"a":' * luck.choice([100, 5000, 100_000]),
                 b"a=b&model=x",
@@ -167,33 +172,56 @@ def bad_path(luck: random.Random) -> bytes:
     segment = luck.choice(
         [
             b"..", b"%2e%2e%2f%2e%2e%2fetc%2fpasswd", b"%00", b"%ff%fe", b"%", b"%zz", b"a" * 9000, b"'", b"%0d%0aX:1",
-            TASK.encode(), TASK.upper().encode(), TASK.replace("-", "").encode(), b"*", b"%F0%9F%90%8E", b"\xff\xfe", b"",
+            TASK.encode(), TASK.upper().encode(), TASK.replace("-", "").encode(), b"*", b"%F0%9F%90%8E", b"\xff\xfe",
+            b"",
         ]
     )  # fmt: skip
     query = luck.choice(
         [
             b"", b"?page_no=0", b"?page_no=-1&page_size=1e9", b"?page_size=999999999999999999999", b"?status=DANCING",
-            b"?status=%00", b"?start_time=99999999999999", b"?start_time=00000000000000", b"?end_time=2026", b"?model_name=%ff",
-            b"?page_no=1&page_no=x", b"?task_id=" + segment[:50], b"?" + b"a=1&" * 3000, b"?running=maybe", b"?running=true",
+            b"?status=%00", b"?start_time=99999999999999", b"?start_time=00000000000000", b"?end_time=2026",
+            b"?model_name=%ff",
+            b"?page_no=1&page_no=x", b"?task_id=" + segment[:50], b"?" + b"a=1&" * 3000, b"?running=maybe",
+            b"?running=true",
             b"?Expires=9999999999&Signature=" + b"0" * 64, b"?Expires=-1", b"?limit=-1&order=up", b"?after=%00",
             b"?variant=../../x", b"?action=getPolicy&model=%00",
         ]
     )  # fmt: skip
     path = luck.choice(
         [
-            b"/api/v1/tasks/%s", b"/api/v1/tasks/%s/", b"/api/v1/tasks/%s/cancel", b"/artifacts/%s", b"/artifacts/clips/%s/1.mp4",
+            b"/api/v1/tasks/%s", b"/api/v1/tasks/%s/", b"/api/v1/tasks/%s/cancel", b"/artifacts/%s",
+            b"/artifacts/clips/%s/1.mp4",
             b"/api/v1/tasks%s", b"/%s", b"//%s", b"/v1/videos/%s", b"/v1/videos/%s/content", b"/v1/videos/%s/events",
-            b"/v1/videos%s", b"/api/v1/uploads%s", b"/healthz%s", b"/metrics%s", b"/openapi.json%s", b"http://evil.example/%s",
+            b"/v1/videos%s", b"/api/v1/uploads%s", b"/healthz%s", b"/metrics%s", b"/openapi.json%s",
+            b"http://evil.example/%s",
         ]
     )  # fmt: skip
-    method = b"POST" if path.endswith(b"cancel") and luck.random() < 0.7 else luck.choice([b"GET", b"GET", b"HEAD", b"DELETE"])
+    method = (
+        b"POST"
+        if path.endswith(b"cancel") and luck.random() < 0.7
+        else luck.choice([b"GET", b"GET", b"HEAD", b"DELETE"])
+    )
     return message(method=method, path=(path % segment) + query)
 
 
 def bad_method(luck: random.Random) -> bytes:
     """A method that the path does not have, or no method at all."""
-    methods = [b"PUT", b"PATCH", b"TRACE", b"OPTIONS", b"CONNECT", b"PROPFIND", b"get", b"FOO", b"M" * 5000, b"", b"G\x00T"]
-    path = luck.choice([CREATE, b"/api/v1/tasks", b"/v1/videos", b"/healthz", b"*", b"/api/v1/tasks/%s" % TASK.encode()])
+    methods = [
+        b"PUT",
+        b"PATCH",
+        b"TRACE",
+        b"OPTIONS",
+        b"CONNECT",
+        b"PROPFIND",
+        b"get",
+        b"FOO",
+        b"M" * 5000,
+        b"",
+        b"G\x00T",
+    ]
+    path = luck.choice(
+        [CREATE, b"/api/v1/tasks", b"/v1/videos", b"/healthz", b"*", b"/api/v1/tasks/%s" % TASK.encode()]
+    )
     version = luck.choice([b" HTTP/1.1", b" HTTP/1.0", b" HTTP/9.9", b"", b" HTTP/2.0"])
     whole = message(b"{}", method=luck.choice(methods), path=path)
     return whole.replace(b" HTTP/1.1", version, 1)
@@ -206,8 +234,19 @@ def bad_chunks(luck: random.Random) -> BadRequest:
     if luck.random() < 0.2:
         head = message(extra=(b"Transfer-Encoding: chunked",))  # both: which one counts?
     size = luck.randint(1, 60)
-    chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in (body[at : at + size] for at in range(0, len(body), size))]
-    last = luck.choice([b"0\r\n\r\n", b"0\r\nX-Trailer: 1\r\n\r\n", b"zz\r\n", b"-5\r\n", b"ffffffffffffffffff\r\n", b"3\r\nab\r\n0\r\n\r\n"])
+    chunks = [
+        b"%x\r\n%s\r\n" % (len(part), part) for part in (body[at : at + size] for at in range(0, len(body), size))
+    ]
+    last = luck.choice(
+        [
+            b"0\r\n\r\n",
+            b"0\r\nX-Trailer: 1\r\n\r\n",
+            b"zz\r\n",
+            b"-5\r\n",
+            b"ffffffffffffffffff\r\n",
+            b"3\r\nab\r\n0\r\n\r\n",
+        ]
+    )
     if luck.random() < 0.3:
         return BadRequest("bad_chunks", (head + b"".join(chunks[:3]),), leaves=True)
     return BadRequest("bad_chunks", (head, b"".join(chunks) + last))
@@ -227,7 +266,8 @@ def bad_form(luck: random.Random) -> bytes:
     """A multipart form, whole or broken, sent where one is read and where none is."""
     parts = [
         b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na horse\r\n',
-        b'--x\r\nContent-Disposition: form-data; name="seconds"\r\n\r\n%s\r\n' % luck.choice([b"0", b"NaN", b"\xff", b"4" * 5000]),
+        b'--x\r\nContent-Disposition: form-data; name="seconds"\r\n\r\n%s\r\n'
+        % luck.choice([b"0", b"NaN", b"\xff", b"4" * 5000]),
         b'--x\r\nContent-Disposition: form-data; name="input_reference"; filename="../../a.png"\r\n'
         b"Content-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + bytes(luck.randint(0, 300)) + b"\r\n",
         b"--x\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n",
@@ -236,14 +276,16 @@ def bad_form(luck: random.Random) -> bytes:
         b'--x\r\nContent-Disposition: form-data; name="size"\r\n\r\n\x00\xff\r\n',
     ]
     body = b"".join(luck.choices(parts, k=luck.randint(0, 5))) + luck.choice([b"--x--\r\n", b"", b"--x", b"--y--\r\n"])
-    kind = luck.choice([b"; boundary=x", b"; boundary=x", b"", b"; boundary=", b"; boundary=" + b"b" * 300, b"; boundary=\xff"])
+    kind = luck.choice(
+        [b"; boundary=x", b"; boundary=x", b"", b"; boundary=", b"; boundary=" + b"b" * 300, b"; boundary=\xff"]
+    )
     extra = (b"Content-Type: multipart/form-data" + kind,)
     return message(body, path=luck.choice([b"/v1/videos", CREATE]), extra=extra, leave_out=(b"Content-Type",))
 
 
 def big_body(luck: random.Random) -> bytes:
     """A body over a limit: of fields, of keys, of one picture."""
-    filler = luck.choice(["x", "马", '\\u0000', "A"]) * 700_000
+    filler = luck.choice(["x", "马", "\\u0000", "A"]) * 700_000
     body = good_body(luck)
     luck.choice([body["input"], body["parameters"], body])["filler"] = filler
     return message(json.dumps(body).encode())

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+
 from bad_requests import BadRequest, bad_request
 
 SEED = 20261122
@@ -152,7 +153,9 @@ def check(seen: dict, count: int) -> None:
     assert seen["not_terminal"] == 0
     assert set(seen["ended"]) <= {"CANCELED", "FAILED"}
     assert sum(seen["ended"].values()) == seen["accepted"]
-    assert seen["accepted"] >= 0.01 * count, "some were to be accepted: else the rest may be refused for a common reason"
+    assert seen["accepted"] >= 0.01 * count, (
+        "some were to be accepted: else the rest may be refused for a common reason"
+    )
     assert {"200", "400", "401", "403", "404", "405"} - {"401"} <= set(seen["outcomes"])
 
 

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from openapi_spec_validator import validate
-from openapi_cases import DOCUMENT, NOT_DESCRIBED, NOT_SERVED_YET, OPERATIONS, TASK, answer_schema, check, sample
 from starlette.routing import Match
 
 from deployment.dialects.dashscope_models import MODELS
@@ -17,6 +16,7 @@ from deployment.web import create_app
 from hhray.geometry import MAX_DURATION, MIN_DURATION, Ratio, Resolution
 from hhray.request import MAX_SEED, AudioSetting, Language, MediaType
 from hhray.tasks import TaskState
+from openapi_cases import DOCUMENT, NOT_DESCRIBED, NOT_SERVED_YET, OPERATIONS, TASK, answer_schema, check, sample
 
 CREATE = "/api/v1/services/aigc/video-generation/video-synthesis"
 needs_videos = pytest.mark.skipif("/v1/videos" in NOT_SERVED_YET, reason="the videos dialect is not served yet")

@@ -6,10 +6,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as seeded
-from openapi_cases import DOCUMENT, NOT_SERVED_YET, OPERATIONS, answer_schema, check
 from schemathesis import GenerationMode
 
 from hhray.errors import NotFound
+from openapi_cases import DOCUMENT, NOT_SERVED_YET, OPERATIONS, answer_schema, check
 
 EXAMPLES = 8
 # What the router of the application answers when a made-up path parameter leads to no route.
