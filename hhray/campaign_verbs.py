@@ -128,8 +128,10 @@ def _show_plan(variants: Sequence[Variant], as_json: bool) -> None:
         rows = [{"name": one.name, "model": one.model, "prompt": one.prompt, **one.options} for one in variants]
         print(json.dumps({"total": len(variants), "variants": rows}))
         return
-    rows = [(one.name, one.model, ", ".join(f"{k} {v}" for k, v in one.chosen.items()), one.prompt) for one in variants]
-    result_console().print(table(("clip", "model", "chosen", "prompt"), rows))
+    cells = [
+        (one.name, one.model, ", ".join(f"{k} {v}" for k, v in one.chosen.items()), one.prompt) for one in variants
+    ]
+    result_console().print(table(("clip", "model", "chosen", "prompt"), cells))
     print(f"{len(variants)} clips")
 
 

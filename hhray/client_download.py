@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 from collections.abc import Awaitable, Callable
-from typing import BinaryIO
 
 import httpx
 
@@ -24,7 +24,7 @@ _RANGE = re.compile(r"bytes ([0-9]+)-")
 class Download:
     """One file on its way from `address` into `file`, which is open for reading and writing and empty."""
 
-    def __init__(self, wire: Wire, address: str, file: BinaryIO) -> None:
+    def __init__(self, wire: Wire, address: str, file: io.BufferedRandom) -> None:
         """Raises ClientError when the address is no http(s) address."""
         self._wire, self._file = wire, file
         self._url = parse_url(address)

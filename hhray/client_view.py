@@ -106,6 +106,7 @@ def parse_task(body: dict[str, Any]) -> TaskView:
     """
     try:
         output = body["output"]
+        texts: dict[str, Any] = {name: str(output.get(name) or "") for name in _TEXTS}
         return TaskView(
             task_id=str(output["task_id"]),
             progress=float(output.get("progress", 0.0)),
@@ -113,7 +114,7 @@ def parse_task(body: dict[str, Any]) -> TaskView:
             stages={str(name): float(seconds) for name, seconds in output.get("stages", {}).items()},
             raw=body,
             **_standing(output),
-            **{name: str(output.get(name) or "") for name in _TEXTS},
+            **texts,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ClientError(_strange("a task", body)) from error

@@ -4,8 +4,7 @@
 Ray reads its environment when it is imported, hence a process of its own for each proxy.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: Serve sends the class below to another process, where FastAPI reads its types.
 import argparse
 import asyncio
 import json

@@ -12,8 +12,14 @@ from deployment.openapi.reference import METHODS, resolved
 # Described, but served by branches that are not merged yet. A path that is served must not stand here.
 NOT_SERVED_YET = {
     "/api/v1/uploads",
+    "/api/v1/usage",
+    "/api/v1/quotas",
+    "/api/v1/tenant/data",
+    "/v1/models",
     "/v1/videos",
+    "/v1/videos/edits",
     "/v1/videos/{video_id}",
+    "/v1/videos/{video_id}/remix",
     "/v1/videos/{video_id}/content",
     "/v1/videos/{video_id}/events",
 }
