@@ -26,7 +26,8 @@ class BodyPatience:
             if not more:  # what comes after the body is the end of the connection, whenever that is
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self._idle_seconds)
+                async with asyncio.timeout(self._idle_seconds):
+                    message = await receive()
             except TimeoutError as error:
                 seconds = f"{self._idle_seconds:g}"
                 raise RequestTimeout(f"The body stood still for {seconds} s; expected the rest of it.") from error
