@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from hhray.client_view import parse_answer, retry_after_seconds
+from hhray.client_events import ServerEvent, read_events
+from hhray.client_view import parse_answer
 from hhray.errors import ClientError, ConfigError, RequestRefused, ServerUnreachable
 
 MAX_PAUSE_SECONDS = 5.0
 MAX_RETRY_AFTER_SECONDS = 30.0
-MAX_DOWNLOAD_REDIRECTS = 3
 
-_PASSING = frozenset({429, 500, 502, 503, 504})
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def is_passing(error: ClientError) -> bool:
@@ -31,20 +33,24 @@ def pause_seconds(error: ClientError, failures: int) -> float:
 
 
 class Wire:
-    """HTTP exchanges with one server. The key goes to the server's own routes, never along with a download."""
+    """HTTP exchanges with one server. The key goes to the server's own routes, never along with a file."""
 
-    def __init__(self, base_url: str, api_key: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, base_url: str, api_key: str, timeout_seconds: float, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         """Raises ConfigError when `base_url` is no http(s) address, or the key cannot be sent in a header."""
         if not (api_key.isascii() and api_key.isprintable()):
             raise ConfigError("the API key has characters that no key has; expected printable ASCII")
         self._auth = {"authorization": f"Bearer {api_key}"} if api_key else {}
         # trust_env=False: proxies, certificates and .netrc of the environment would be settings by the back door.
-        self._http = httpx.Client(base_url=_server_url(base_url), timeout=timeout_seconds, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=_server_url(base_url), timeout=timeout_seconds, trust_env=False, transport=transport
+        )
 
-    def close(self) -> None:
-        self._http.close()
+    async def close(self) -> None:
+        await self._http.aclose()
 
-    def call(
+    async def call(
         self,
         method: str,
         path: str,
@@ -60,71 +66,81 @@ class Wire:
             RequestRefused: the server says no.
         """
         try:
-            response = self._http.request(
+            response = await self._http.request(
                 method, path, json=json, params=params, headers={**self._auth, **(headers or {})}
             )
         except httpx.HTTPError as error:
-            raise ServerUnreachable(
-                f"no answer from {self._http.base_url}: {_reason(error)}; is the server running there?"
-            ) from error
+            raise self._silence(error) from error
         return parse_answer(response)
 
-    def stream(self, address: str, write: Callable[[bytes], int]) -> None:
-        """Feed the file at `address` to `write`, piece by piece; redirects are followed on the same host only.
+    async def events(self, path: str, last_event_id: str, patience_seconds: float) -> AsyncIterator[ServerEvent]:
+        """The events of one stream, until it ends or nothing comes for `patience_seconds`.
 
         Raises:
-            ClientError: the address is none, or redirects elsewhere or too often.
-            RequestRefused: the server says no (an expired link, for one).
-            ServerUnreachable: the download broke off.
+            RequestRefused: the server says no, or (404) answers with something else than events.
+            ServerUnreachable: nobody answers, or the stream broke off.
         """
-        url = _parse_url(address)
-        origin = _origin(url)
-        for _ in range(MAX_DOWNLOAD_REDIRECTS + 1):
+        headers = {**self._auth, "accept": "text/event-stream"}
+        headers |= {"last-event-id": last_event_id} if last_event_id else {}
+        limits = httpx.Timeout(self._http.timeout.connect, read=patience_seconds)
+        try:
+            async with self._http.stream("GET", path, headers=headers, timeout=limits) as response:
+                if response.status_code != httpx.codes.OK:
+                    await response.aread()
+                    raise refused_stream(response)
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise RequestRefused("NotFound", "the server has no events of this task", httpx.codes.NOT_FOUND)
+                async for event in read_events(response.aiter_lines()):
+                    yield event
+        except httpx.HTTPError as error:
+            raise self._silence(error) from error
+
+    @asynccontextmanager
+    async def open_file(self, url: httpx.URL, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:
+        """A download that has begun; without the key. Raises what httpx raises."""
+        async with self._http.stream("GET", url, headers={"accept-encoding": "identity", **headers}) as response:
+            yield response
+
+    async def post_form(self, url: httpx.URL, fields: dict[str, str], path: Path, content_type: str) -> None:
+        """Send a form with a file as its last part, without the key.
+
+        Raises:
+            RequestRefused: the answer is another than 200.
+            ServerUnreachable: nobody answers.
+            OSError: the file cannot be read.
+        """
+        with path.open("rb") as file:
+            files = {"file": (fields["key"].rpartition("/")[2], file, content_type)}
             try:
-                target = self._stream_once(url, write)
+                response = await self._http.post(url, data=fields, files=files)
             except httpx.HTTPError as error:
-                raise ServerUnreachable(f"the download from {url.host} broke off: {_reason(error)}") from error
-            if target is None:
-                return
-            url = url.join(_parse_url(target, relative=True))
-            if _origin(url) != origin:
-                raise ClientError(f"the clip's address redirects to another host, {url.host}; it is not followed")
-        raise ClientError(f"the clip's address redirects more than {MAX_DOWNLOAD_REDIRECTS} times; it is not followed")
+                raise self._silence(error) from error
+        if response.status_code != httpx.codes.OK:
+            raise RequestRefused(
+                "UploadFailed",
+                f"the upload was refused: HTTP {response.status_code} {response.text[:200]}",
+                response.status_code,
+            )
 
-    def _stream_once(self, url: httpx.URL, write: Callable[[bytes], int]) -> str | None:
-        """Returns where a redirect points to, None when the file is complete."""
-        with self._http.stream("GET", url) as response:
-            if response.has_redirect_location:
-                return response.headers["location"]
-            if response.status_code != httpx.codes.OK:
-                raise RequestRefused(
-                    "DownloadFailed",
-                    f"the clip cannot be downloaded: HTTP {response.status_code}; the link may have expired, "
-                    "then ask for the task again",
-                    response.status_code,
-                    retry_after_seconds(response),
-                )
-            for piece in response.iter_bytes():
-                write(piece)
-        return None
+    def _silence(self, error: httpx.HTTPError) -> ServerUnreachable:
+        return ServerUnreachable(f"no answer from {self._http.base_url}: {reason(error)}; is the server running there?")
 
 
-def _reason(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _parse_url(text: str, relative: bool = False) -> httpx.URL:
+def refused_stream(response: httpx.Response) -> ClientError:
+    """What a refusal of a stream means; one that is not in the dialect says only that there are no events."""
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise ClientError(f"the clip's address is malformed: {error}") from error
-    if not relative and (url.scheme not in ("http", "https") or not url.host):
-        raise ClientError(f"the clip's address is no http(s) address: {text[:100]!r}")
-    return url
+        parse_answer(response)
+    except ServerUnreachable as error:
+        status = response.status_code
+        return error if status in _PASSING else RequestRefused("NotFound", error.message, httpx.codes.NOT_FOUND)
+    except RequestRefused as error:
+        return error
+    return RequestRefused("NotFound", "the server has no events", httpx.codes.NOT_FOUND)
+
+
+def reason(error: httpx.HTTPError) -> str:
+    """What went wrong, in a few words."""
+    return str(error) or type(error).__name__
 
 
 def _server_url(text: str) -> httpx.URL:

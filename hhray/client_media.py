@@ -1,6 +1,7 @@
 """The media of a request as the client sends them, checked before a byte is sent.
 
-Pictures go by URL, or from the disk as data URIs; a video goes by URL only.
+Pictures go by URL, or from the disk as data URIs; a video goes by URL, or from the disk as an upload ahead of the
+create.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from hhray.errors import InvalidParameter, InvalidURL, MediaError
 from hhray.request import MAX_INLINE_BYTES, MediaType
 
 MAX_IMAGE_BYTES = 20_000_000  # the wire contract's limit for one picture (1.3)
+MAX_VIDEO_BYTES = 100_000_000  # and for a video
+OSS_SCHEME = "oss://"  # addresses of uploads
 
 _MIME_BY_SUFFIX = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+_MIME_OF_VIDEO = {".mp4": "video/mp4", ".mov": "video/quicktime"}
+_FIRST_BOXES = (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip")  # ISO/IEC 14496-12, and QuickTime before it
 
 
-def default_model(image: Path | str | None = None, references: Sequence[Path | str] = (), video: str = "") -> str:
+def default_model(
+    image: Path | str | None = None, references: Sequence[Path | str] = (), video: Path | str = ""
+) -> str:
     """The model a request means that names none: what its media are for; text-to-video without any."""
     if video:
         return "happyhorse-1.0-video-edit"
@@ -37,10 +44,6 @@ def request_media(image: Path | str | None, references: Sequence[Path | str], vi
     """
     if image is not None and (references or video):
         raise InvalidParameter("give either a first frame, or references and a video; no model takes both")
-    if video and not _is_url(video):
-        raise InvalidURL(
-            f"expected the http(s) URL of the video, got {video[:100]!r}; a server takes videos by URL only"
-        )
     media = [] if image is None else [{"type": MediaType.FIRST_FRAME.value, "url": picture_url(image)}]
     media += [{"type": MediaType.VIDEO.value, "url": video}] if video else []
     media += [{"type": MediaType.REFERENCE_IMAGE.value, "url": picture_url(picture)} for picture in references]
@@ -60,11 +63,37 @@ def picture_url(picture: Path | str) -> str:
         MediaError: as in `image_data_uri`.
     """
     text = str(picture)
-    return text if _is_url(text) else image_data_uri(Path(text))
+    return text if is_url(text) else image_data_uri(Path(text))
 
 
-def _is_url(text: str) -> bool:
-    return text.lower().startswith(("http://", "https://"))
+def is_url(text: str) -> bool:
+    """Whether a medium is given by its address: http(s), or an upload's."""
+    return text.lower().startswith(("http://", "https://", OSS_SCHEME))
+
+
+def local_video(video: Path | str) -> str:
+    """The content type of a video file that can be uploaded.
+
+    Raises:
+        InvalidURL: it is an address that no server takes.
+        MediaError: it cannot be read, is too large, or is no MP4 or MOV by its name and first bytes.
+    """
+    if isinstance(video, str) and (video[:5].lower() == "data:" or "://" in video):
+        raise InvalidURL(f"expected a file, or the http(s) URL of the video, got {video[:100]!r}")
+    path = Path(video)
+    mime = _MIME_OF_VIDEO.get(path.suffix.lower())
+    if mime is None:
+        raise MediaError("UnsupportedFileFormat", f"{path}: expected an .mp4 or .mov file")
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(12), path.stat().st_size
+    except OSError as error:
+        raise MediaError("InputDownloadFailed", f"cannot read the video {path}: {error.strerror}") from error
+    if size > MAX_VIDEO_BYTES:
+        raise MediaError("TooLarge", f"{path}: larger than {MAX_VIDEO_BYTES:,} bytes; send a smaller video")
+    if head[4:8] not in _FIRST_BOXES:
+        raise MediaError("UnsupportedFileFormat", f"{path}: its name says {mime}, its first bytes do not")
+    return mime
 
 
 def image_data_uri(path: Path) -> str:

@@ -41,7 +41,7 @@ def configure_submit(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|URL",
         help="reference image, [Image 1] .. in the prompt; repeatable: makes a reference-to-video request",
     )
-    parser.add_argument("--video", default="", metavar="URL", help="video to edit: makes a video-edit request")
+    parser.add_argument("--video", default="", metavar="FILE|URL", help="video to edit: makes a video-edit request")
     parser.add_argument("--model", help="default: happyhorse-1.0-t2v, -i2v, -r2v or -video-edit, by what is given")
     parser.add_argument("--resolution", choices=[tier.value for tier in Resolution])
     parser.add_argument("--ratio", choices=[ratio.value for ratio in Ratio])

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from hhray.campaign_verbs import VERBS as CAMPAIGN_VERBS
 from hhray.client import Client
 from hhray.client_media import default_model
 from hhray.client_options import add_server_options, add_wait_options, configure_submit
@@ -155,6 +156,11 @@ def view_as_json(view: TaskView) -> dict[str, Any]:
         "state": view.state.value,
         "progress": view.progress,
         "queue_position": view.queue_position,
+        "stage": view.stage,
+        "step": view.step,
+        "steps": view.steps,
+        "eta_seconds": view.eta_seconds,
+        "eta_error_seconds": view.eta_error_seconds,
         "attempt": view.attempt,
         "submit_time": view.submit_time,
         "end_time": view.end_time,
@@ -176,4 +182,5 @@ VERBS = (
     Verb("get", "show a task", _configure_get, _run_get),
     Verb("cancel", "cancel a task", _configure_cancel, _run_cancel),
     Verb("list", "list tasks of the last day", _configure_list, _run_list),
+    *CAMPAIGN_VERBS,
 )

@@ -16,14 +16,20 @@ from hhray.tasks import TaskState
 class TaskView:
     """A task as its client sees it.
 
-    `progress` is 0..1, `queue_position` counts the tasks ahead (None unless waiting), `stages` maps stage name to
-    seconds once the task ended. Times are the server's UTC+8 strings, empty until known. `raw` is the whole answer.
+    `progress` is 0..1, `queue_position` counts the tasks ahead (None unless waiting), `stage` is what is being done,
+    `eta_seconds` when the server expects the end, give or take `eta_error_seconds`, `stages` maps stage name to seconds
+    once the task ended. Times are the server's UTC+8 strings, empty until known. `raw` is the whole answer.
     """
 
     task_id: str
     state: TaskState
     progress: float = 0.0
     queue_position: int | None = None
+    stage: str = ""
+    step: int | None = None
+    steps: int | None = None
+    eta_seconds: float | None = None
+    eta_error_seconds: float | None = None
     attempt: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     notice: str = ""
@@ -100,22 +106,72 @@ def parse_task(body: dict[str, Any]) -> TaskView:
     """
     try:
         output = body["output"]
-        position = output.get("queue_position")
+        texts: dict[str, Any] = {name: str(output.get(name) or "") for name in _TEXTS}
         return TaskView(
             task_id=str(output["task_id"]),
-            state=TaskState(output["task_status"]),
             progress=float(output.get("progress", 0.0)),
-            queue_position=None if position is None else int(position),
             attempt=int(output.get("attempt", 0)),
             stages={str(name): float(seconds) for name, seconds in output.get("stages", {}).items()},
             raw=body,
-            **{name: str(output.get(name) or "") for name in _TEXTS},
+            **_standing(output),
+            **texts,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ClientError(_strange("a task", body)) from error
 
 
+def parse_event(video: Any) -> TaskView:  # noqa: ANN401 - what a server sent as JSON
+    """A progress event's data, a video object of the second dialect, as a TaskView.
+
+    Raises:
+        ValueError: it has no task in it.
+    """
+    try:
+        return TaskView(
+            task_id=str(video["id"]), progress=float(video["progress"]) / 100.0, raw=video, **_standing(video)
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"expected a video with its task_status, got {json.dumps(video)[:200]}") from error
+
+
 _TEXTS = ("notice", "video_url", "code", "message", "submit_time", "end_time")
+
+
+def _standing(fields: dict[str, Any]) -> dict[str, Any]:
+    """How far a task is, by the names that both dialects share."""
+    whole = {name: _optional(int, fields.get(name)) for name in ("queue_position", "step", "steps")}
+    seconds = {name: _optional(float, fields.get(name)) for name in ("eta_seconds", "eta_error_seconds")}
+    return {"state": TaskState(fields["task_status"]), "stage": str(fields.get("stage") or ""), **whole, **seconds}
+
+
+def _optional(kind: type[int] | type[float], value: Any) -> int | float | None:  # noqa: ANN401 - as above
+    return None if value is None else kind(value)
+
+
+_FORM_FIELDS = {
+    "OSSAccessKeyId": "oss_access_key_id",
+    "Signature": "signature",
+    "policy": "policy",
+    "x-oss-object-acl": "x_oss_object_acl",
+    "x-oss-forbid-overwrite": "x_oss_forbid_overwrite",
+}
+
+
+def parse_policy(body: dict[str, Any], name: str, content_type: str) -> tuple[str, dict[str, str]]:
+    """Where an upload goes, and the fields of its form, for a file of this name.
+
+    Raises:
+        ClientError: the answer is no permission to upload.
+    """
+    try:
+        data = body["data"]
+        given = {field: str(data[key]) for field, key in _FORM_FIELDS.items() if key in data}
+        key = {"key": f"{data['upload_dir']}/{name}"}
+        return str(data["upload_host"]), {
+            **given, **key, "success_action_status": "200", "x-oss-content-type": content_type
+        }  # fmt: skip
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ClientError(_strange("a permission to upload", body)) from error
 
 
 def parse_page(body: dict[str, Any]) -> TaskPage:

@@ -50,7 +50,8 @@ def stage_table(stages: dict[str, float]) -> Table:
 
 
 class ClipProgress:
-    """A bar on stderr that follows one clip; without a terminal, a line for every change of state."""
+    """A bar on stderr that follows one clip, with its stage, its place in the queue and when it is expected; without a
+    terminal, a line for every change of state or stage."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -59,10 +60,11 @@ class ClipProgress:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[expected]}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("waiting for the server", total=1.0)
+        self._task = self._bar.add_task("waiting for the server", total=1.0, expected="")
         self._said = ""
 
     def __enter__(self) -> Self:
@@ -77,7 +79,8 @@ class ClipProgress:
     def update(self, view: TaskView) -> None:
         """Show this view; to be passed to `Client.wait` as `on_change`."""
         self._say(_describe(view))
-        self._bar.update(self._task, completed=1.0 if view.state is TaskState.SUCCEEDED else view.progress)
+        completed = 1.0 if view.state is TaskState.SUCCEEDED else view.progress
+        self._bar.update(self._task, completed=completed, expected=expected(view))
 
     def trouble(self, error: ClientError) -> None:
         """Show that the server does not answer at the moment; to be passed as `on_trouble`."""
@@ -94,6 +97,15 @@ class ClipProgress:
 def _describe(view: TaskView) -> str:
     if view.state is TaskState.PENDING and view.queue_position is not None:
         return f"{view.state}, {view.queue_position} ahead"
-    if view.attempt > 1:
-        return f"{view.state}, attempt {view.attempt}"
-    return str(view.state)
+    parts = [str(view.state)]
+    parts += [view.stage] if view.stage and not view.is_over else []
+    parts += [f"attempt {view.attempt}"] if view.attempt > 1 else []
+    return ", ".join(parts)
+
+
+def expected(view: TaskView) -> str:
+    """When the server expects the end, and how far off that may be; empty where it does not say."""
+    if view.eta_seconds is None or view.is_over:
+        return ""
+    error = "" if view.eta_error_seconds is None else f" ± {view.eta_error_seconds:.0f} s"
+    return f"about {view.eta_seconds:.0f} s{error} to go"

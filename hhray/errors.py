@@ -14,6 +14,7 @@ HhrayError
 │   ├── NotFound            404  no such route or file
 │   ├── IdempotencyConflict 422  the Idempotency-Key belongs to another request
 │   ├── BodyTooLarge        413  more came than is ever read
+│   ├── RequestTimeout      408  the body stood still for too long
 │   └── Throttled           429  come back after `retry_after_seconds`
 ├── ServiceError            the server's fault
 │   ├── StoreUnavailable    503  the task store does not answer; retry
@@ -149,6 +150,14 @@ class BodyTooLarge(RequestError):
 
     code = "BadRequest.TooLarge"
     status = 413
+
+
+class RequestTimeout(RequestError):
+    """The client stopped in the middle of its body."""
+
+    code = "RequestTimeOut"
+    status = 408
+    retryable = True
 
 
 class Throttled(RequestError):

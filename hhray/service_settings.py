@@ -18,6 +18,9 @@ class HttpSettings(SettingsGroup):
         default="",
         description="Base of download URLs, e.g. https://video.example.com; empty: the host the client called.",
     )
+    body_idle_seconds: float = Field(
+        default=30.0, gt=0, description="A request whose body stands still for so long is answered with 408."
+    )
     ingress_replicas: int = Field(default=1, ge=1, description="Stateless ingress replicas.")
     validation: Literal["eager", "deferred"] = Field(
         default="eager",

@@ -38,7 +38,7 @@ def check_artifacts(settings: Settings, secret: bytes) -> dict[str, Any]:
     if store.artifact_url:
         from deployment.artifacts.lifecycle import rule_to_apply  # noqa: PLC0415 - its client is for such stores
 
-        told["lifecycle"] = rule_to_apply(store)
+        told["lifecycle"] = rule_to_apply(store, settings.uploads)
     return told
 
 
@@ -74,5 +74,5 @@ def _look_at_lifecycle(settings: Settings, findings: list[dict[str, Any]]) -> No
         said = "the lifecycle rule is not read with the keys of a role; compare it with the one below"
         findings.append({"ok": True, "message": said})
         return
-    verdict = judge(read_rules(settings.store), settings.store)
+    verdict = judge(read_rules(settings.store), settings.store, settings.uploads)
     findings.append({"ok": verdict.fits, "message": verdict.message})

@@ -18,6 +18,7 @@ from deployment.artifacts.s3_client import address_of, bucket_and_prefix
 from deployment.artifacts.signature4 import signed_headers
 from hhray.errors import ArtifactsUnavailable
 from hhray.store_settings import StoreSettings
+from hhray.upload_settings import UploadSettings
 
 DAY_SECONDS = 86400.0
 ABANDONED_DAYS = 1  # parts of an upload that never ended
@@ -40,19 +41,19 @@ class Verdict:
     message: str
 
 
-def rule_days(store: StoreSettings, upload_seconds: float) -> int:
+def rule_days(store: StoreSettings, uploads: UploadSettings) -> int:
     """Days after which the store may remove what the janitor left."""
-    return math.ceil(max(store.task_ttl_seconds, upload_seconds) / DAY_SECONDS) + 1
+    return math.ceil(max(store.task_ttl_seconds, uploads.ttl_seconds) / DAY_SECONDS) + 1
 
 
-def rule_to_apply(store: StoreSettings) -> dict[str, Any]:
+def rule_to_apply(store: StoreSettings, uploads: UploadSettings) -> dict[str, Any]:
     """The lifecycle configuration that fits, as `aws s3api put-bucket-lifecycle-configuration` takes it."""
     _, prefix = bucket_and_prefix(store.artifact_url)
     rule = {
         "ID": "hhray",
         "Status": "Enabled",
         "Filter": {"Prefix": f"{prefix}/" if prefix else ""},
-        "Expiration": {"Days": rule_days(store)},
+        "Expiration": {"Days": rule_days(store, uploads)},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABANDONED_DAYS},
     }
     return {"Rules": [rule]}
@@ -82,9 +83,9 @@ def read_rules(store: StoreSettings) -> list[Rule]:
     return _parse(answer.content)
 
 
-def judge(rules: list[Rule], store: StoreSettings) -> Verdict:
+def judge(rules: list[Rule], store: StoreSettings, uploads: UploadSettings) -> Verdict:
     """Whether these rules remove what is left over, and nothing that is still wanted."""
-    wanted, needed = rule_to_apply(store)["Rules"][0]["Filter"]["Prefix"], rule_days(store)
+    wanted, needed = rule_to_apply(store, uploads)["Rules"][0]["Filter"]["Prefix"], rule_days(store, uploads)
     early = [rule for rule in rules if rule.days is not None and rule.days < needed and _meet(rule.prefix, wanted)]
     if early:
         days = min(rule.days or 0 for rule in early)

@@ -398,8 +398,10 @@ def test_submit_sends_video_references_and_every_parameter(server, client, task_
 @pytest.mark.parametrize(
     ("media", "error", "part"),
     [
-        ({"video": "clip.mp4"}, InvalidURL, "by URL only"),
-        ({"video": "data:video/mp4;base64,AAAA"}, InvalidURL, "by URL only"),
+        ({"video": "clip.mp4"}, MediaError, "clip.mp4: No such file"),
+        ({"video": "clip.avi"}, MediaError, "expected an .mp4 or .mov"),
+        ({"video": "data:video/mp4;base64,AAAA"}, InvalidURL, "expected a file, or the http"),
+        ({"video": "ftp://a.example/1.mp4"}, InvalidURL, "expected a file, or the http"),
         ({"image": "https://a.example/1.png", "video": "https://a.example/1.mp4"}, InvalidParameter, "takes both"),
         ({"image": "https://a.example/1.png", "references": ["b.png"]}, InvalidParameter, "takes both"),
         ({"references": ["https://a.example/1.png", "nowhere.png"]}, MediaError, "nowhere.png: No such file"),

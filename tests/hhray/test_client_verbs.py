@@ -231,13 +231,19 @@ def test_the_stage_table_is_in_running_order_with_the_service_time_last():
 
 def test_the_bar_moves_with_progress_on_a_terminal():
     out = io.StringIO()
-    with ClipProgress(Console(file=out, force_terminal=True, width=80)) as progress:
+    with ClipProgress(Console(file=out, force_terminal=True, width=120)) as progress:
         progress.update(TaskView("t-1", TaskState.PENDING, queue_position=2))
         progress.update(TaskView("t-1", TaskState.RUNNING, progress=0.25, attempt=2))
+        progress._bar.refresh()
+        progress.update(
+            TaskView("t-1", TaskState.RUNNING, 0.5, stage="denoise", eta_seconds=7.6, eta_error_seconds=2.2)
+        )
         progress._bar.refresh()
         progress.update(TaskView("t-1", TaskState.SUCCEEDED, progress=1.0))
     assert "25 %" in out.getvalue()
     assert "RUNNING, attempt 2" in out.getvalue()
+    assert "RUNNING, denoise" in out.getvalue()
+    assert "about 8 s ± 2 s to go" in out.getvalue()
     assert "100 %" in out.getvalue()
 
 

@@ -19,18 +19,31 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PUBLIC_NAMES = {
     "hhray": "",
     "hhray.__main__": "",
+    "hhray.async_client": "AsyncClient CREATE_PATH SUBMIT_ATTEMPTS SubmitOptions TASKS_PATH UPLOADS_PATH succeeded",
     "hhray.batch_cap": "BatchCosts MAX_TOKENS_PER_RANK MIN_GAIN ROUNDING batch_cap tokens_of",
     "hhray.blocks": "BLOCK_SIZES Block aligned_blocks block_sizes smallest_block",
+    "hhray.campaign": "FANNED FIXED MOST_VARIANTS OPTIONS Variant expand local_files read_campaign safe_name",
+    "hhray.campaign_report": "REPORT_JSON REPORT_MARKDOWN REPORT_PAGE campaign_facts contact_sheet markdown_report "
+    "write_report",
+    "hhray.campaign_run": "CampaignRun OnChange missing_files prepare",
+    "hhray.campaign_state": "CampaignState DONE FAILED LOCK_FILE Progress STATE_FILE SUBMITTED WAITING campaign_folder",
+    "hhray.campaign_verbs": "CampaignProgress VERBS",
     "hhray.capabilities": "Capabilities FALLBACKS",
     "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
-    "hhray.client": "CREATE_PATH Client SUBMIT_ATTEMPTS TASKS_PATH",
-    "hhray.client_http": "MAX_DOWNLOAD_REDIRECTS MAX_PAUSE_SECONDS MAX_RETRY_AFTER_SECONDS Wire is_passing "
-    "pause_seconds",
-    "hhray.client_media": "MAX_IMAGE_BYTES default_model image_data_uri picture_url request_media",
+    "hhray.client": "Client",
+    "hhray.client_blocking": "BlockingTransport Result at_once sleep_here",
+    "hhray.client_download": "DOWNLOAD_ATTEMPTS Download MAX_DOWNLOAD_REDIRECTS parse_url",
+    "hhray.client_events": "MAX_EVENT_CHARS ServerEvent read_events",
+    "hhray.client_http": "MAX_PAUSE_SECONDS MAX_RETRY_AFTER_SECONDS Wire is_passing pause_seconds reason "
+    "refused_stream",
+    "hhray.client_media": "MAX_IMAGE_BYTES MAX_VIDEO_BYTES OSS_SCHEME default_model image_data_uri is_url local_video "
+    "picture_url request_media",
     "hhray.client_options": "DEFAULT_WAIT_SECONDS add_server_options add_wait_options configure_submit",
     "hhray.client_verbs": "VERBS open_client view_as_json",
-    "hhray.client_view": "TaskPage TaskRow TaskView parse_answer parse_page parse_task retry_after_seconds",
-    "hhray.console": "ClipProgress printable result_console stage_table table",
+    "hhray.client_view": "TaskPage TaskRow TaskView parse_answer parse_event parse_page parse_policy parse_task "
+    "retry_after_seconds",
+    "hhray.client_wait": "EVENTS_PATH OnTrouble Patience STREAM_SECONDS Sleep Watch",
+    "hhray.console": "ClipProgress expected printable result_console stage_table table",
     "hhray.corrected_costs": "CorrectedCosts Measured",
     "hhray.cost": "CHUNK_SECONDS CostModel Overheads TYPICAL_TEXT_TOKENS condition_tokens decode_chunks stream_tokens",
     "hhray.cost_correction": "ANY Corrections KEPT LEAST MOST_CLASSES MOVED ROW SEPARATOR WorkClass",
@@ -43,7 +56,7 @@ PUBLIC_NAMES = {
     "hhray.errors": "AccessDenied ArtifactsUnavailable BodyTooLarge ClientError ConfigError DataInspectionFailed "
     "DiskFull EmptyField EngineFault GangDied HhrayError IdempotencyConflict IllegalInput InvalidApiKey "
     "InvalidParameter InvalidURL LeaseLost MarkingFailed MediaError ModerationUnavailable NotFound PhaseTimeout "
-    "RequestError RequestRefused ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled "
+    "RequestError RequestRefused RequestTimeout ServerUnreachable ServiceError StoreUnavailable TaskFailed Throttled "
     "UnsupportedOperation WaitTimeout",
     "hhray.geometry": "AUDIO_LATENTS_PER_SECOND Box ClipGeometry DURATIONS FRAMES_PER_SECOND LatentGrid MAX_DURATION "
     "MIN_DURATION PATCH PIXELS Ratio Resolution SPATIAL_STRIDE Size TEMPORAL_STRIDE edited_length frames_at_24 "

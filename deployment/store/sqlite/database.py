@@ -109,6 +109,8 @@ class SqliteDatabase:
         self._clock = clock
         self._local = threading.local()
         self._lock = threading.Lock()
+        # Writers of this process wait in line here: SQLite lets them try again and again, and some never get through.
+        self._turn = threading.Lock()
         self._sessions: list[_Session] = []
         self._closed = threading.Event()
 
@@ -120,8 +122,13 @@ class SqliteDatabase:
             StoreUnavailable: locked for longer than 10 s, disk full, closed, damaged.
             InvalidParameter: a text is not well-formed Unicode.
         """
-        with self._guarded("FULL" if durable else "NORMAL", "BEGIN IMMEDIATE") as transaction:
-            yield transaction
+        if not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise StoreUnavailable("the task store does not answer (too many writers); try again in a few seconds")
+        try:
+            with self._guarded("FULL" if durable else "NORMAL", "BEGIN IMMEDIATE") as transaction:
+                yield transaction
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[SqliteTransaction]:

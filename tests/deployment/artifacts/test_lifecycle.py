@@ -16,6 +16,7 @@ from deployment.artifacts.signature4 import signed_headers
 from hhray.cli import main
 from hhray.s3_settings import S3Settings
 from hhray.store_settings import StoreSettings
+from hhray.upload_settings import UploadSettings
 
 STORE = StoreSettings(artifact_url="s3://clips/prod")  # tasks for a day, uploads for two
 
@@ -32,7 +33,7 @@ STORE = StoreSettings(artifact_url="s3://clips/prod")  # tasks for a day, upload
     ],
 )
 def test_a_rule_fits_that_removes_what_is_left_over_and_nothing_that_is_wanted(rules, fits, said):
-    verdict = judge(rules, STORE)
+    verdict = judge(rules, STORE, UploadSettings())
     assert verdict.fits is fits
     assert said in verdict.message
 
@@ -56,7 +57,7 @@ def test_the_check_uses_the_store_and_prints_the_rule_that_it_then_accepts(s3_se
     assert [one["ok"] for one in told["findings"]] == [True, True, True, False]
     bucket = settings.store.artifact_url.split("/")[2]
     (rule,) = told["lifecycle"]["Rules"]
-    assert rule == rule_to_apply(settings.store)["Rules"][0]
+    assert rule == rule_to_apply(settings.store, settings.uploads)["Rules"][0]
     document = (
         "<LifecycleConfiguration><Rule><ID>hhray</ID><Status>Enabled</Status>"
         f"<Filter><Prefix>{rule['Filter']['Prefix']}</Prefix></Filter>"
