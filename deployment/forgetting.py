@@ -20,7 +20,8 @@ def forget_tenant(
     seconds: float = 60.0,
     on_removed: Callable[[int], None] = lambda count: None,  # noqa: ARG005 - nobody looks
 ) -> tuple[int, bool]:
-    """Remove a tenant's tasks with prompts, inputs, results and clips; running ones are cancelled first.
+    """Remove a tenant's tasks with prompts, inputs, results and clips; running ones are cancelled first. Its uploads,
+    the keys of its creates and its webhook deliveries go, too.
 
     What stays: the sums of usage (numbers only, for the bill), and the audit log, which holds HMACs of prompts and
     hashes of results, never a prompt or a file. An engine that is making one of the clips finds its lease gone at the
@@ -32,6 +33,8 @@ def forget_tenant(
         StoreUnavailable, ArtifactsUnavailable: what was removed until then stays removed; call it again.
     """
     deadline, count = time.monotonic() + seconds, 0
+    for upload_id in store.forget_uploads(tenant):
+        artifacts.delete_task(upload_id, tenant)
     while True:
         removed, left = store.forget(tenant, key_id)
         for task_id in removed:
@@ -39,6 +42,7 @@ def forget_tenant(
         count += len(removed)
         on_removed(count)
         if not left or time.monotonic() >= deadline:
+            store.drop_webhooks(0.0, tenant)  # last: the ends of those tasks were told of, too
             return count, not left
         if not removed:
             time.sleep(PAUSE_SECONDS)

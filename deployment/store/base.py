@@ -252,6 +252,9 @@ class TaskStore(Protocol):
     def expire_uploads(self) -> list[str]:
         """Remove uploads whose time is over, at most 1000; their ids, whose files the caller deletes."""
 
+    def forget_uploads(self, tenant: str) -> list[str]:
+        """Remove a tenant's uploads and the keys of its creates; the uploads' ids, whose files are the caller's."""
+
     def uploaded_bytes(self, tenant: str) -> int:
         """Bytes of all the tenant's uploads, as the quota counts them."""
 

@@ -260,6 +260,15 @@ DELETE FROM uploads WHERE upload_id IN (
 )
 RETURNING upload_id, tenant, num_bytes;
 
+-- name: drop_uploads_of
+DELETE FROM uploads WHERE tenant = :tenant RETURNING upload_id;
+
+-- name: drop_upload_total
+DELETE FROM upload_totals WHERE tenant = :tenant;
+
+-- name: drop_create_keys_of
+DELETE FROM create_keys WHERE tenant = :tenant;
+
 -- name: upload_total
 SELECT coalesce(sum(num_bytes), 0) AS num_bytes FROM upload_totals WHERE tenant = :tenant;
 

@@ -102,6 +102,14 @@ class UploadVerbs:
             _give_room(transaction, rows)
             return sorted(row["upload_id"] for row in rows)
 
+    def forget_uploads(self, tenant: str) -> list[str]:
+        """Remove a tenant's uploads and the keys of its creates; the uploads' ids, whose files are the caller's."""
+        with self._database.write() as transaction:
+            transaction.run("drop_create_keys_of", tenant=tenant)
+            found = [str(row["upload_id"]) for row in transaction.all("drop_uploads_of", tenant=tenant)]
+            transaction.run("drop_upload_total", tenant=tenant)
+        return found
+
     def uploaded_bytes(self, tenant: str) -> int:
         """Bytes of all the tenant's uploads, as the quota counts them."""
         with self._database.read() as transaction:

@@ -182,7 +182,11 @@ def test_a_batch_is_published_with_its_stages_and_notice(bench: Bench, claims: l
         task = bench.state(claim.task)
         assert task.state is TaskState.SUCCEEDED
         assert task.notice == "a notice"
-        assert task.facts == {"layout": f"ranks 0-1 of {bench.settings.engine.ranks}", "weights": ""}
+        assert task.facts == {
+            "layout": f"ranks 0-1 of {bench.settings.engine.ranks}",
+            "weights": "",
+            "marking": "none",
+        }
         assert content(bench.artifacts, task.artifact_key) == b"clip"
         assert task.ended_at is not None
         assert task.started_at is not None

@@ -70,3 +70,16 @@ class UploadStatements:
     def upload_total(self, tenant: str) -> list[Cells]:
         row = self.tables.upload_totals.get(tenant)
         return [{"num_bytes": row["num_bytes"] if row else 0}]
+
+    def drop_uploads_of(self, tenant: str) -> list[Cells]:
+        found = [row for row in self.tables.uploads if row["tenant"] == tenant]
+        for row in found:
+            self.tables.uploads.delete(row["upload_id"])
+        return found
+
+    def drop_upload_total(self, tenant: str) -> int:
+        return self.tables.upload_totals.delete(tenant)
+
+    def drop_create_keys_of(self, tenant: str) -> int:
+        found = [row for row in self.tables.create_keys if row["tenant"] == tenant]
+        return sum(self.tables.create_keys.delete((tenant, row["name"])) for row in found)

@@ -47,7 +47,7 @@ def test_such_a_task_is_listed_counted_and_expires(serve_with):
         listed = live.client.get("/api/v1/tasks?status=FAILED").json()["data"]
         assert [row["task_id"] for row in listed] == [task_id]
         assert 'outcome="failed"' in live.client.get("/metrics").text
-        assert live.store.expire() == [task_id]
+        assert live.store.expire() == [(task_id, "local")]
         assert live.get(task_id)["output"]["task_status"] == "UNKNOWN"
 
 

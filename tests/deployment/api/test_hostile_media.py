@@ -117,7 +117,7 @@ def check_refused(live, kind, url, code, part):
     assert (output["task_status"], output["code"]) == ("FAILED", code), output
     assert part in output["message"]
     assert output["message"].startswith("input.media[0].url: ")
-    assert not live.services.artifacts.local_path(input_key(output["task_id"])).parent.exists()
+    assert not live.services.artifacts.local_path(input_key(output["task_id"], 0, "local")).parent.exists()
 
 
 @pytest.mark.parametrize("path", SERVERS)
@@ -261,7 +261,7 @@ def test_nothing_but_upright_pixels_is_kept_of_a_photograph(reached, hostile):
     hostile.files["photo.jpg"] = given = photograph()
     output = outcome(reached, "first_frame", f"http://{hostile.host}/file/photo.jpg")
     assert output["task_status"] == "PENDING", output
-    stored = reached.services.artifacts.local_path(input_key(output["task_id"])).read_bytes()
+    stored = reached.services.artifacts.local_path(input_key(output["task_id"], 0, "local")).read_bytes()
     assert b"SECRET" in given
     assert b"SECRET" not in stored
     assert b"Exif" not in stored
@@ -275,7 +275,7 @@ def test_no_name_title_or_date_is_kept_of_a_video(reached, hostile, tagged_video
     hostile.files["tagged.mp4"] = tagged_video
     output = outcome(reached, "video", f"http://{hostile.host}/file/tagged.mp4")
     assert output["task_status"] == "PENDING", output
-    stored = reached.services.artifacts.local_path(input_key(output["task_id"])).read_bytes()
+    stored = reached.services.artifacts.local_path(input_key(output["task_id"], 0, "local")).read_bytes()
     assert len(stored) == len(tagged_video)
     for mark in (b"SECRETMAKER", b"SECRETTITLE"):
         assert mark in tagged_video

@@ -57,7 +57,7 @@ def test_creates_of_one_key_at_once_are_one_task_with_one_set_of_files(live, pic
     with ThreadPoolExecutor(8) as pool:
         ids = set(pool.map(lambda _: live.create_id(body, idempotency_key="one"), range(8)))
     assert len(ids) == live.store.depth().queued == 1
-    assert [path.name for path in (live.services.settings.artifact_dir / "inputs").iterdir()] == list(ids)
+    assert [path.name for path in (live.services.settings.artifact_dir / "inputs" / "t-local").iterdir()] == list(ids)
 
 
 def test_a_repeated_create_is_answered_although_the_backlog_is_full(serve_with):

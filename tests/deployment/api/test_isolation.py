@@ -13,8 +13,10 @@ from fastapi.routing import APIRoute
 from deployment.key_scopes import Scope
 from deployment.keys import create_key, server_secret
 from deployment.web import create_app
+from deployment.webhooks.signature import webhook_secret
 
 T2V = {"model": "happyhorse-1.0-t2v", "input": {"prompt": "a horse nobody else may see"}, "parameters": {"duration": 3}}
+I2V = "happyhorse-1.0-i2v"
 GUESS = "00000000-0000-4000-8000-000000000000"
 
 
@@ -118,6 +120,58 @@ def tells_no_names(two: TwoTenants, path: str) -> None:
     assert not any(name in text for name in ("victim", two.done, two.waiting, "nobody else may see"))
 
 
+def is_no_video(two: TwoTenants, path: str) -> None:
+    for method in METHODS_OF_VIDEOS[path.rstrip("/")]:
+        for task_id in (two.done, two.waiting, GUESS):
+            answer = two.send(method, path.format(video_id=task_id), json={"prompt": "mine now"})
+            assert (answer.status_code, "error" in answer.json()) == (404, True), (method, path)
+
+
+def is_no_video_of_the_list(two: TwoTenants, path: str) -> None:
+    listed = {video["id"] for video in two.send("GET", path).json()["data"]}
+    assert listed.isdisjoint((two.done, two.waiting))
+    for query in (f"?after={two.done}", f"?after={two.waiting}&order=asc"):
+        assert two.send("GET", path + query).json()["data"] == []
+
+
+def is_ones_own_video(two: TwoTenants, path: str) -> None:
+    for given in ({"prompt": "a horse"}, {"prompt": "a horse", "video": {"id": two.done}}):
+        answer = two.live.client.request(
+            "POST", path, headers={"authorization": f"Bearer {two.intruder}", "idempotency-key": "order-1"}, json=given
+        )
+        assert answer.status_code in (200, 400, 404, 422), answer.text
+        assert two.done not in answer.text
+    assert two.send("POST", path, json={"prompt": "a horse", "video": {"id": two.done}}).status_code in (400, 404)
+
+
+def is_never_there(two: TwoTenants, path: str) -> None:
+    assert two.send("POST", path, json={"video": {"id": two.done}}).status_code == 404
+
+
+def opens_no_upload(two: TwoTenants, path: str) -> None:
+    """An upload of the victim's is no picture for the intruder, whoever sends its form."""
+    headers = {"authorization": f"Bearer {two.victim}"}
+    asked = two.live.client.get(path, params={"action": "getPolicy", "model": I2V}, headers=headers).json()["data"]
+    form = {
+        "OSSAccessKeyId": asked["oss_access_key_id"],
+        "Signature": asked["signature"],
+        "policy": asked["policy"],
+        "key": f"{asked['upload_dir']}/a.png",
+        "success_action_status": "200",
+    }
+    assert two.live.client.post(path, data=form, files={"file": ("a.png", b"a picture")}).status_code in (200, 400)
+    media = [{"type": "first_frame", "url": f"oss://{form['key']}"}]
+    body = {"model": I2V, "input": {"media": media}}
+    answer = two.live.create(body, key=two.intruder, x_dashscope_ossresourceresolve="enable")
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidURL")
+
+
+METHODS_OF_VIDEOS = {
+    "/v1/videos/{video_id}": ("GET", "DELETE"),
+    "/v1/videos/{video_id}/content": ("GET",),
+    "/v1/videos/{video_id}/events": ("GET",),
+    "/v1/videos/{video_id}/remix": ("POST",),
+}
 Check = Callable[[TwoTenants, str], None]
 CHECKS: dict[tuple[str, str], Check] = {
     ("POST", "/api/v1/services/aigc/video-generation/video-synthesis"): is_ones_own,
@@ -130,6 +184,17 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("DELETE", "/api/v1/tenant/data"): removes_ones_own,
     ("GET", "/metrics"): tells_no_names,
     ("GET", "/healthz"): tells_no_names,
+    ("GET", "/health"): tells_no_names,
+    ("GET", "/openapi.json"): tells_no_names,
+    ("GET", "/v1/models"): tells_no_names,
+    ("GET", "/api/v1/uploads"): opens_no_upload,
+    ("POST", "/api/v1/uploads"): opens_no_upload,
+    ("GET", "/v1/videos"): is_no_video_of_the_list,
+    ("POST", "/v1/videos"): is_ones_own_video,
+    ("POST", "/v1/videos/edits"): is_ones_own_video,
+    ("POST", "/v1/videos/extensions"): is_never_there,
+    ("POST", "/v1/videos/characters"): is_never_there,
+    **{(method, path): is_no_video for path, methods in METHODS_OF_VIDEOS.items() for method in methods},
 }
 
 
@@ -178,7 +243,8 @@ def test_secrets_are_in_no_log(make_settings, serve_with, caplog):
         settings = make_settings(keys={"secret": "the-servers-own-secret"})
         keys = [create_key(settings.keys_file, server_secret(settings), name, False) for name in ("a", "b")]
         with serve_with(keys={"secret": "the-servers-own-secret"}) as live:
-            task_id = live.create_id(T2V, key=keys[0], idempotency_key="an-order")
+            told = T2V | {"parameters": {"duration": 3, "webhook_url": "https://hooks.example/x?token=nobody-knows"}}
+            task_id = live.create_id(told, key=keys[0], idempotency_key="an-order")
             live.finish(task_id)
             url = live.get(task_id, keys[0])["output"]["video_url"]
             assert live.client.get(url).status_code == 200
@@ -189,7 +255,8 @@ def test_secrets_are_in_no_log(make_settings, serve_with, caplog):
             assert live.create(T2V, key=keys[1]).status_code == 200
     signature = parse_qs(urlsplit(url).query)["Signature"][0]
     hashes = [live.services.keys.prompt_hash("x"), "the-servers-own-secret", signature, *keys]
-    hashes += [key.rsplit("-", 1)[-1] for key in keys] + ["nobody else may see"]
+    hashes += [key.rsplit("-", 1)[-1] for key in keys] + ["nobody else may see", "nobody-knows"]
+    hashes += [webhook_secret(server_secret(settings), "a", 1).removeprefix("whsec_")]
     lines = [record for record in caplog.records if record.name not in ("httpx", "httpcore", "asyncio")]
     assert any("keys not read again" in record.getMessage() for record in lines)
     logged = "\n".join(record.getMessage() + str(record.exc_text or "") for record in lines)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployment.call_identity import fingerprint
 from deployment.dialects.openai_errors import is_openai, render_error
-from deployment.dialects.openai_fields import MAX_FIELDS, Upload, fingerprint, nested, plain
+from deployment.dialects.openai_fields import MAX_FIELDS, Upload, nested, plain
 from deployment.dialects.openai_parse import json_fields, parse_create
 from deployment.dialects.openai_render import poll_after_ms
 from hhray.errors import HhrayError, InvalidParameter, MediaError, RequestError
@@ -234,11 +236,13 @@ def test_text_is_never_taken_for_a_number():
 
 
 def test_a_fingerprint_is_of_fields_in_any_order_and_of_the_files_bytes():
-    one = {"prompt": "a", "seed": "7", "input_reference": upload(b"x")}
-    same = {"seed": "7", "input_reference": upload(b"x"), "prompt": "a"}
+    one = parsed(seed="7", input_reference=upload(b"x"))
+    same = parsed({"input_reference": upload(b"x"), "seed": 7})
+    other = parsed(seed="7", input_reference=upload(b"y"))
+    one, same, other = (replace(call, uploads=(None,)) for call in (one, same, other))
     assert fingerprint(one) == fingerprint(same)
-    assert fingerprint(one) != fingerprint({**same, "input_reference": upload(b"y")})
-    assert one["input_reference"].file.read() == b"x"  # still to be stored
+    assert fingerprint(one) != fingerprint(other)
+    assert one.files[0].read() == b"x"  # still to be stored
 
 
 def test_codes_and_types_of_errors():

@@ -93,8 +93,11 @@ def test_an_idempotency_key_names_one_video_and_keeps_its_fingerprint(live, pict
     first = create(picture()).json()["id"]
     assert create(picture()).json()["id"] == first
     assert len(live.store.get(first).fingerprint) == 64
-    inputs = live.services.settings.artifact_dir / "inputs"
+    inputs = live.services.settings.artifact_dir / "inputs" / "t-local"
     assert [path.name for path in inputs.iterdir()] == [first]
+    assert create(picture(410, 400)).status_code == 422
+    assert live.client.delete(f"/v1/videos/{first}").status_code == 200
+    assert create(picture()).json()["id"] != first, "a deleted video takes its key along"
 
 
 def test_every_error_has_this_dialects_shape(live):

@@ -81,3 +81,17 @@ def test_uploads_at_once_never_take_more_than_there_is(store):
         thread.join()
     assert sorted(answers) == [UploadStart.BEGUN] * 3 + [UploadStart.FULL] * 7
     assert store.uploaded_bytes("alice") == 90
+
+
+def test_a_tenants_uploads_and_keys_are_forgotten_and_nobody_elses(timed, new_task):
+    for tenant in ("alice", "bob"):
+        upload = file_of("a", tenant=tenant)
+        assert begin(timed, upload) is UploadStart.BEGUN
+        assert timed.finish_upload(upload.upload_id, "ab", 7, 20.0)
+        timed.create(new_task(tenant=tenant, idempotency_key="order-1"))
+    assert timed.forget_uploads("alice") == [file_of("a").upload_id]
+    assert (timed.upload("alice", "uploads/1/a"), timed.uploaded_bytes("alice")) == (None, 0)
+    assert timed.key_task_id("alice", "order-1", "") is None
+    assert timed.upload("bob", "uploads/1/a") is not None
+    assert timed.uploaded_bytes("bob") == 7
+    assert timed.key_task_id("bob", "order-1", "") is not None

@@ -50,7 +50,7 @@ def test_a_running_task_is_hidden_asked_to_stop_and_goes_when_it_has_ended(store
     # a result that comes after all is dropped, as after any cancel
     assert store.publish(task.task_id, "e", claim.fence, artifact, {}, "") is None
     assert events() == {"canceled": 1}
-    assert store.expire() == [task.task_id]
+    assert store.expire() == [(task.task_id, task.tenant)]
     assert store.get(task.task_id) is None
 
 
@@ -67,7 +67,7 @@ def test_a_deleted_task_whose_engine_died_ends_and_goes(store, create):
     store.claim([task.task_id], "e", 0)
     store.delete(task.task_id, "alice")
     assert store.reap(3) == [(task.task_id, TaskState.CANCELED)]
-    assert store.expire() == [task.task_id]
+    assert store.expire() == [(task.task_id, task.tenant)]
 
 
 def test_delete_and_publish_at_once_leave_no_result(store, create):
