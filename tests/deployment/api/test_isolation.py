@@ -131,7 +131,8 @@ def is_no_video_of_the_list(two: TwoTenants, path: str) -> None:
     listed = {video["id"] for video in two.send("GET", path).json()["data"]}
     assert listed.isdisjoint((two.done, two.waiting))
     for query in (f"?after={two.done}", f"?after={two.waiting}&order=asc"):
-        assert two.send("GET", path + query).json()["data"] == []
+        answer = two.send("GET", path + query)
+        assert (answer.status_code, answer.json().get("data", [])) in ((400, []), (404, []))
 
 
 def is_ones_own_video(two: TwoTenants, path: str) -> None:
