@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadtests.simulator.compare import compare
-from loadtests.simulator.plots import latency_plot
 from loadtests.simulator.scenario import SCENARIOS, Scenario
 
-PROOFS = Path(__file__).parents[2] / "proofs"
 MIX = Scenario.load(SCENARIOS / "mix.yaml")
 
 
@@ -66,8 +63,6 @@ def test_targets_in_full(name: str, keep_proof: Callable[[str, dict[str, Any]], 
     scenario = Scenario.load(SCENARIOS / f"{name}.yaml")
     rows = compare(scenario, jobs=2)
     keep_proof(f"simulator_{name}", {"scenario": name, "rows": rows})
-    for load in scenario.loads:
-        latency_plot(rows, load, PROOFS / f"simulator_{name}_{load:g}.png")
     for figures in rows:
         if figures["policy"] == "scheduler":
             check(figures)
