@@ -17,13 +17,11 @@ from deployment.create_call import CreateCall
 from deployment.departure import Departure
 from deployment.keys import Caller
 from deployment.services import Services
-from hhray.errors import InvalidParameter, RequestError, StoreUnavailable, Throttled
+from hhray.errors import InvalidParameter, RequestError, StoreUnavailable
 from hhray.marking_settings import marking_of
 from hhray.quotas import longest
 from hhray.request import ClipRequest
 from hhray.tasks import NewTask, Task
-
-BACKLOG_RETRY_SECONDS = 5.0
 
 
 def create_task(
@@ -44,7 +42,7 @@ def create_task(
     if older is not None:  # a repeated create costs nothing: no quota counts it
         return older
     check_offer(services, call.request)
-    check_backlog(services)
+    services.backlog.check()
     services.moderation.check_request(call.request)
     if call.request.media:
         services.artifacts.check_room()
@@ -82,18 +80,9 @@ def check_offer(services: Services, clip: ClipRequest) -> None:
         )
 
 
-def check_backlog(services: Services) -> None:
-    """Raises:
-    Throttled: more tasks wait than this server keeps.
-    """
-    most = services.settings.store.max_queued
-    if services.store.depth().queued >= most:
-        raise Throttled(f"Too many tasks are waiting ({most}); please try again later.", BACKLOG_RETRY_SECONDS)
-
-
 def refuse_later(services: Services, caller: Caller, clip: ClipRequest, request_id: str, error: RequestError) -> Task:
     """A task for a call with a wrong value: FAILED from the start, it lives as long as any. No key is consumed."""
-    check_backlog(services)
+    services.backlog.check()
     new = _new_task(services, caller, CreateCall(clip), request_id, str(uuid.uuid4()))
     new = replace(new, gpu_seconds=0.0, ready=False)
     return services.store.create_failed(new, error.code, error.message)

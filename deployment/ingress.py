@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from ray.serve.handle import DeploymentHandle
 
 from deployment.artifacts import open_artifacts
+from deployment.backlog import Backlog
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
 from deployment.moderation import open_moderation
+from deployment.router_hints import RouterHints
 from deployment.store import open_store
 from deployment.web import Services, create_app
 from deployment.webhooks.dispatcher import WebhookDispatcher
@@ -29,14 +31,15 @@ class ApiIngress:
     """Wires store, artifacts, keys and intake to the web application."""
 
     def __init__(self, settings: Settings, served: ServedModel, router: DeploymentHandle) -> None:
-        self._router = router
+        hints = RouterHints(router)
         secret = server_secret(settings)
         store = open_store(settings)
         artifacts = open_artifacts(settings, secret)
         cost = settings.cost_model(served)
         moderation = open_moderation(settings.moderation)
-        intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", self._kick, moderation)
+        intake = MediaIntake(settings, store, artifacts, cost, f"intake-{uuid.uuid4()}", hints.kick, moderation)
         self._stop = threading.Event()
+        threading.Thread(target=hints.serve, args=(self._stop,), name="router-hints", daemon=True).start()
         threading.Thread(target=intake.serve, args=(self._stop,), name="media-intake", daemon=True).start()
         dispatcher = WebhookDispatcher(settings, store, secret)
         threading.Thread(target=dispatcher.serve, args=(self._stop,), name="webhooks", daemon=True).start()
@@ -48,21 +51,15 @@ class ApiIngress:
             artifacts=artifacts,
             keys=keys,
             cost=cost,
-            kick=self._kick,
+            kick=hints.kick,
             intake=intake,
+            backlog=Backlog(store, settings.store.max_queued),
             moderation=moderation,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         # Serve's proxy adds the request id to every answer.
         return create_app(self._services, adds_request_id=False)
-
-    def _kick(self, task_id: str) -> None:
-        """Hint to the router. It may be lost: the router looks at the store by itself."""
-        try:
-            self._router.kick.remote()
-        except Exception as error:  # noqa: BLE001 - the task is committed; a hint must not fail its create
-            logger.warning("task %s: router not hinted (%s)", task_id, type(error).__name__)
 
     def __del__(self) -> None:
         self._stop.set()

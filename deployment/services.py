@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from deployment.artifacts import ArtifactStore
+from deployment.backlog import Backlog
 from deployment.intake import MediaIntake
 from deployment.key_scopes import Scope, check_scope, scope_of_method
 from deployment.keys import Caller, KeyRing, is_loopback
@@ -36,6 +37,7 @@ class Services:
     cost: CostModel
     kick: Callable[[str], None]
     intake: MediaIntake
+    backlog: Backlog
     moderation: Moderation = field(default_factory=lambda: Moderation(None, ModerationSettings()))
 
     def caller(self, request: Request, needs: Scope | None = None) -> Caller:

@@ -23,6 +23,7 @@ import uvicorn
 from PIL import Image
 
 from deployment.artifacts import clip_key, open_artifacts
+from deployment.backlog import Backlog
 from deployment.intake import MediaIntake
 from deployment.keys import KeyRing, server_secret
 from deployment.moderation import open_moderation
@@ -90,7 +91,8 @@ def serving(settings: Settings) -> Iterator[Live]:
     moderation = open_moderation(settings.moderation)
     intake = MediaIntake(settings, store, artifacts, cost, "intake-test", kicked.append, moderation)
     keys = KeyRing(settings.keys_file, secret)
-    services = Services(settings, served, store, artifacts, keys, cost, kicked.append, intake, moderation)
+    backlog = Backlog(store, settings.store.max_queued)
+    services = Services(settings, served, store, artifacts, keys, cost, kicked.append, intake, backlog, moderation)
     server = uvicorn.Server(uvicorn.Config(create_app(services), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
