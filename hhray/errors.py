@@ -99,7 +99,7 @@ class MediaError(RequestError):
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
-        self.code = f"BadRequest.{reason}" if reason != "InputDownloadFailed" else reason
+        self.code = f"BadRequest.{reason}"
 
 
 class DataInspectionFailed(RequestError):

@@ -23,7 +23,7 @@ from hostile_media import hostile_files, hostile_server, photograph
 
 LIMITS = {"timeout_seconds": 15.0, "task_timeout_seconds": 15.0, "max_bytes": 300_000}
 IN_TIME = 20.0  # seconds: a download, a reader's start, and a busy machine
-DOWNLOAD, KIND, LARGE = "InputDownloadFailed", "BadRequest.UnsupportedFileFormat", "BadRequest.TooLarge"
+DOWNLOAD, KIND, LARGE = "BadRequest.InputDownloadFailed", "BadRequest.UnsupportedFileFormat", "BadRequest.TooLarge"
 FORBIDDEN = "redirects to an address that is not allowed"
 
 SERVERS = {

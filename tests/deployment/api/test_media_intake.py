@@ -131,10 +131,10 @@ def test_a_download_that_fails_ends_the_task_failed(serve_with, hosted):
     files["/large"] = bytes(2000)
     with serve_with(media={"allowed_private": (host, "127.0.0.1:1"), "max_bytes": 1000, "max_redirects": 0}) as live:
         expected = {
-            f"http://{host}/away": ("InputDownloadFailed", "redirects more than 0 times"),
+            f"http://{host}/away": ("BadRequest.InputDownloadFailed", "redirects more than 0 times"),
             f"http://{host}/large": ("BadRequest.TooLarge", "at most 1000 bytes"),
-            "http://127.0.0.1:1/unreachable": ("InputDownloadFailed", "no connection"),
-            "http://no-such-host.invalid/a.png": ("InputDownloadFailed", "cannot be resolved"),
+            "http://127.0.0.1:1/unreachable": ("BadRequest.InputDownloadFailed", "no connection"),
+            "http://no-such-host.invalid/a.png": ("BadRequest.InputDownloadFailed", "cannot be resolved"),
         }
         ids = {url: live.create_id(i2v(url)) for url in expected}
         while live.intake.run_once():
@@ -152,7 +152,7 @@ def test_a_redirect_to_a_private_address_ends_the_task_failed(serve_with, hosted
         task_id = live.create_id(i2v(f"http://{host}/away"))
         assert live.intake.run_once()
         output = live.get(task_id)["output"]
-        assert (output["task_status"], output["code"]) == ("FAILED", "InputDownloadFailed")
+        assert (output["task_status"], output["code"]) == ("FAILED", "BadRequest.InputDownloadFailed")
         assert "redirects to an address that is not allowed" in output["message"]
         assert "127.0.0.1" not in output["message"]
 

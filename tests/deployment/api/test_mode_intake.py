@@ -82,7 +82,7 @@ BAD_MEDIA = {
     ),
     "a reference that is not there": (
         (R2V, ("reference_image", "/p400"), ("reference_image", "/p400"), ("reference_image", "/gone")),
-        "InputDownloadFailed",
+        "BadRequest.InputDownloadFailed",
         "input.media[2].url: Failed to download the input file: ",
     ),
     "a picture beside the video": (
@@ -144,6 +144,6 @@ def test_all_files_of_a_task_share_one_deadline(serve_with, hosted, picture):
         task_id = live.create_id(body(R2V, *media))
         assert live.intake.run_once()
         output = live.get(task_id)["output"]
-        assert (output["task_status"], output["code"]) == ("FAILED", "InputDownloadFailed")
+        assert (output["task_status"], output["code"]) == ("FAILED", "BadRequest.InputDownloadFailed")
         assert "the download took longer than" in output["message"]
         assert not output["message"].startswith(("input.media[0]", "input.media[8]"))

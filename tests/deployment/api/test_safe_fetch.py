@@ -146,7 +146,7 @@ def fetch_named(
     return bytes(body)
 
 
-def refusal(*args, code="InputDownloadFailed", **options):
+def refusal(*args, code="BadRequest.InputDownloadFailed", **options):
     with pytest.raises(MediaError) as caught:
         fetch(*args, **options)
     assert caught.value.code == code
