@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from deployment.store.base import WaitingTask
+from deployment.store.api_verbs import WaitingTask
 from hhray.metrics import PREDICTED_RATIO, RATIO_BUCKETS, RollupRow
 from hhray.tasks import Priority
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from deployment.eta import Eta, Line, relative_error, running_eta, waiting_eta
 from deployment.scheduler.policy import Policy
-from deployment.store.base import TaskStore, WaitingTask
+from deployment.store.api_verbs import WaitingTask
+from deployment.store.base import TaskStore
 from hhray.corrected_costs import CorrectedCosts
 from hhray.cost import CostModel
 from hhray.cost_correction import Corrections

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployment.store.accounting import note_cancel, note_forget
-from deployment.store.base import WaitingTask
+from deployment.store.api_verbs import WaitingTask
 from deployment.store.rows import task_of
 from deployment.store.statements import Database
 from deployment.store.transitions import Ending, end_task, locked_task

@@ -18,7 +18,7 @@ from deployment.eta import (
     waiting_eta,
 )
 from deployment.scheduler.policy import Policy
-from deployment.store.base import WaitingTask
+from deployment.store.api_verbs import WaitingTask
 from hhray.metrics import PREDICTED_RATIO, RATIO_BUCKETS, RollupRow
 from hhray.tasks import Priority
 
