@@ -127,9 +127,10 @@ def parse_event(video: Any) -> TaskView:  # noqa: ANN401 - what a server sent as
         ValueError: it has no task in it.
     """
     try:
-        return TaskView(
-            task_id=str(video["id"]), progress=float(video["progress"]) / 100.0, raw=video, **_standing(video)
-        )
+        standing = _standing(video)
+        # whole per cents are too coarse for eight steps
+        done = standing["step"] / standing["steps"] if standing["steps"] else float(video["progress"]) / 100.0
+        return TaskView(task_id=str(video["id"]), progress=done, raw=video, **standing)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"expected a video with its task_status, got {json.dumps(video)[:200]}") from error
 

@@ -49,7 +49,7 @@ def test_a_killed_server_loses_nothing_and_the_next_start_ends_its_leftovers(tmp
     store.close()
     assert task is not None
     assert task.state is TaskState.SUCCEEDED
-    assert [p.name for p in (server.settings.artifact_dir / "clips" / task_id).iterdir()] == ["2.mp4"]
+    assert [p.name for p in (server.settings.artifact_dir / "clips" / "t-local" / task_id).iterdir()] == ["2.mp4"]
 
     # A second server on the same directory is refused while the first lives.
     command = [sys.executable, "-m", "hhray", "serve", "--config", str(server.config)]

@@ -43,7 +43,7 @@ def kill_midway(server: ServerProcess, victim: Callable[[], psutil.Process], cli
         store.close()
     assert task is not None
     assert task.state is TaskState.SUCCEEDED
-    published = list((server.settings.artifact_dir / "clips" / task_id).iterdir())
+    published = list((server.settings.artifact_dir / "clips" / "t-local" / task_id).iterdir())
     assert [path.name for path in published] == [f"{task.attempt}.mp4"]
     return task
 

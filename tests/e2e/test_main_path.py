@@ -210,7 +210,7 @@ def test_an_administrator_stops_a_running_task_between_steps(server: ServerProce
         assert failure.value.state == "CANCELED"
     steps = re.findall(rf"command {task_id}\.1 steps \d+\.\.(\d+) of 8", server.engine_log())
     assert 0 < int(steps[-1]) < 8
-    clips = server.settings.artifact_dir / "clips" / task_id
+    clips = server.settings.artifact_dir / "clips" / "t-local" / task_id
     assert not clips.exists() or not list(clips.iterdir())
 
 

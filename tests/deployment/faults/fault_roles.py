@@ -162,7 +162,7 @@ def client(settings: Values, keys: list[str], acks: str, media: str = "", crash:
         if key not in known:
             new = new_task(key)
             if media:
-                item = artifacts.put_bytes(input_key(new.task_id), Path(media).read_bytes())
+                item = artifacts.put_bytes(input_key(new.task_id, 0, new.tenant), Path(media).read_bytes())
                 new = new_task(key, new.task_id, item.key)
             task = store.create(new)
             os.write(file, f"{key}\t{task.task_id}\n".encode())

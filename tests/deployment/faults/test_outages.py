@@ -29,7 +29,7 @@ def run(bench: FaultBench, server: PostgresServer | None, seconds: float) -> dic
         bench.server.kill(engines[2])
         gate.touch()
         time.sleep(seconds)
-        finished = list(bench.settings.artifact_dir.glob("clips/*/*.mp4"))
+        finished = list(bench.settings.artifact_dir.glob("clips/*/*/*.mp4"))
         assert len(finished) == 2, "both clips were finished and stored while nobody could record it"
         away = time.monotonic() - began
     back = time.monotonic()
