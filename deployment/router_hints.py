@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 logger = logging.getLogger("ray.serve")
 
-GAP_SECONDS = 0.02
+GAP_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 
 
