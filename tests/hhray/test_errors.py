@@ -61,7 +61,7 @@ def test_errors_cross_process_borders_whole(error):
 
 def test_wire_codes_are_the_dialects():
     assert errors.EmptyField("Model", "m").code == "BadRequest.EmptyModel"
-    assert errors.MediaError("InputDownloadFailed", "m").code == "InputDownloadFailed"
+    assert errors.MediaError("InputDownloadFailed", "m").code == "BadRequest.InputDownloadFailed"
     assert errors.MediaError("UnsupportedFileFormat", "m").code == "BadRequest.UnsupportedFileFormat"
     statuses = {name: cls.status for name, cls in classes().items()}
     assert statuses["InvalidApiKey"] == 401

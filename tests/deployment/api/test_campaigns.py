@@ -119,7 +119,7 @@ def test_a_refused_variant_does_not_stop_the_others(live, batch):
 
 
 def test_creates_wait_while_the_server_says_it_is_too_much(serve_with, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("deployment.creation.BACKLOG_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("deployment.backlog.RETRY_SECONDS", 0.2)
     with serve_with(store={"max_queued": 1}) as live, playing_engine(live, seconds=0.05):
         (tmp_path / "c.jsonl").write_text(json.dumps(SCRIPT))
         assert main([*arguments(live, tmp_path), "--at-once", "4", "--json"]) == 0
