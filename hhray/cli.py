@@ -1,12 +1,14 @@
 """The `hhray` command. Packages register their verbs in the entry-point group `hhray.verbs`; nothing imports upwards.
 
-Exit codes: 0 done, 1 it failed, 2 the request or the settings are wrong, 130 interrupted.
+Exit codes: 0 done, 1 it failed, 2 the request or the settings are wrong, 130 interrupted, 141 nobody
+reads the output.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from importlib.metadata import entry_points
 
@@ -16,6 +18,7 @@ from hhray.verb import Verb
 
 VERB_GROUP = "hhray.verbs"
 INTERRUPTED = 130
+BROKEN_PIPE = 141  # as a shell says of a program that the signal ended
 
 
 def find_verbs() -> dict[str, Verb]:
@@ -53,7 +56,12 @@ def main(argv: list[str] | None = None) -> int:
         args = build_parser(find_verbs()).parse_args(argv)
         as_json = getattr(args, "json", False)
         verb: Verb = args.verb
-        return verb.run(args)
+        code = verb.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to write at exit
+        return BROKEN_PIPE
     except HhrayError as error:
         return _report(error, as_json)
     except KeyboardInterrupt:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -68,3 +71,14 @@ def test_wire_codes_are_the_dialects():
     assert statuses["AccessDenied"] == 403
     assert statuses["Throttled"] == 429
     assert statuses["StoreUnavailable"] == 503
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    script = "import sys; from hhray.cli import main; sys.exit(main(['keys', 'list', '--json']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = {**os.environ, "HHRAY_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=env, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -29,7 +29,7 @@ PUBLIC_NAMES = {
     "hhray.campaign_state": "CampaignState DONE FAILED LOCK_FILE Progress STATE_FILE SUBMITTED WAITING campaign_folder",
     "hhray.campaign_verbs": "CampaignProgress VERBS",
     "hhray.capabilities": "Capabilities FALLBACKS",
-    "hhray.cli": "INTERRUPTED VERB_GROUP build_parser find_verbs main",
+    "hhray.cli": "BROKEN_PIPE INTERRUPTED VERB_GROUP build_parser find_verbs main",
     "hhray.client": "Client",
     "hhray.client_blocking": "BlockingTransport Result at_once sleep_here",
     "hhray.client_download": "DOWNLOAD_ATTEMPTS Download MAX_DOWNLOAD_REDIRECTS parse_url",
