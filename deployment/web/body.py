@@ -62,6 +62,8 @@ async def fields_of(request: Request, max_file_bytes: int) -> AsyncIterator[Fiel
             yield nested((name, _value(item)) for name, item in form.multi_items())
         finally:
             await form.close()
+            for file in parser._files_to_close_on_error:  # one whose part has no end is in no form
+                file.close()
         return
     most = MAX_BODY_BYTES if kind == b"application/x-www-form-urlencoded" else MAX_STREAM_BYTES
     body = bytearray()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import uuid
+import warnings
 
 import httpx
 import pytest
@@ -219,3 +221,14 @@ def test_the_same_fields_are_in_the_other_dialects_query(live):
     output = live.get(waits)["output"]
     assert (output["step"], output["steps"], output["progress"]) == (4, 8, 0.5)
     assert output["eta_seconds"] >= 0
+
+
+def test_a_file_whose_part_has_no_end_is_closed(live):
+    head = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na horse\r\n--x\r\n'
+    part = b'Content-Disposition: form-data; name="input_reference"; filename="a.png"\r\n\r\nabc'
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        kind = {"content-type": "multipart/form-data; boundary=x"}
+        assert live.client.post("/v1/videos", content=head + part, headers=kind).status_code in (200, 400)
+        gc.collect()
+    assert [str(one.message) for one in told if "SpooledTemporaryFile" in str(one.message)] == []
