@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from deployment.artifacts import ArtifactStore
+from deployment.clip_job import job_of
 from deployment.finishing import Finishing
 from deployment.lease_keeper import Held, LeaseKeeper
 from deployment.pace import Pace
@@ -28,10 +29,9 @@ from engine.messages import ClipJob, StepReport
 from hhray.blocks import Block
 from hhray.cost import CostModel, decode_chunks
 from hhray.errors import ArtifactsUnavailable, ConfigError, EngineFault, HhrayError, RequestError
-from hhray.prompting import Rewriter, model_text
-from hhray.request import AudioSetting, MediaType
+from hhray.prompting import Rewriter
 from hhray.settings import Settings
-from hhray.tasks import Progress, Stage
+from hhray.tasks import Progress, Stage, Task
 
 logger = logging.getLogger("ray.serve")
 LOOK_SECONDS = 0.25  # how often a paused batch looks whether it is still wanted
@@ -157,7 +157,7 @@ class ClipRun:
 
     async def _text(self) -> None:
         self._enter(Stage.TEXT)
-        self._jobs = tuple([await asyncio.to_thread(self._job, held.claim) for held in self._held])
+        self._jobs = tuple([await asyncio.to_thread(self._job, held.claim.task) for held in self._held])
         self._seat.going_on(0, 0.0)
         await self._gang.begin(self._batch_id, self._jobs, self._block, self._limit(self._step_seconds))
 
@@ -283,6 +283,9 @@ class ClipRun:
             ids = (claim.task.task_id, claim.owner, claim.fence)
             await asyncio.to_thread(self._store.release, *ids, fault=fault, max_faults=limit)
 
+    def _job(self, task: Task) -> ClipJob:
+        return job_of(task, self._artifacts, self._inputs, self._rewriter)
+
     # --- clockwork
 
     def _enter(self, stage: Stage) -> None:
@@ -338,26 +341,6 @@ class ClipRun:
 
     def _learn(self, first: int, count: int, items: int, seconds: float, *, cold: bool = False) -> None:
         self._observe(Measurement(self._bucket, first, count, self._block.num_ranks, items, seconds, cold))
-
-    def _job(self, claim: Claim) -> ClipJob:
-        request = claim.task.request
-        opened = self._inputs.enter_context
-        paths = [(media.type, str(opened(self._artifacts.open_local(media.key)))) for media in request.media]
-        return ClipJob(
-            task_id=claim.task.task_id,
-            prompt=model_text(request, self._rewriter),
-            seed=request.seed,
-            resolution=request.resolution.value,
-            ratio=request.ratio.value,
-            duration=request.duration,
-            mode=request.mode.value,
-            images=tuple(path for kind, path in paths if kind is not MediaType.VIDEO),
-            video_path=next((path for kind, path in paths if kind is MediaType.VIDEO), ""),
-            keep_sound=request.audio_setting is AudioSetting.ORIGIN,
-            seconds=request.output_seconds,
-            deterministic=request.deterministic,
-            marking=request.marking,
-        )
 
 
 def _seconds(stages: dict[str, float]) -> str:

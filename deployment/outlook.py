@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployment.eta import Eta, Line, relative_error, running_eta, waiting_eta
+from deployment.fitness import fresh_seconds
 from deployment.scheduler.policy import Policy
 from deployment.store.api_verbs import WaitingTask
 from deployment.store.base import TaskStore
@@ -26,7 +27,6 @@ from hhray.unit_costs import UnitCostTable
 READ_SECONDS, MOST_READ_SECONDS = 1.0, 10.0  # how old a reading may be
 READ_SHARE = 0.02  # of a replica's time that readings may take: those of a long queue are made less often
 COSTS_SECONDS = 30.0
-MISSED_HEARTBEATS = 5  # in a row, before an engine counts as gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Outlook:
     def _read_queue(self) -> _Reading:
         settings, began = self._settings, time.monotonic()
         waiting, running_left = self._store.waiting()
-        engines = self._store.engines(MISSED_HEARTBEATS * settings.router.heartbeat_seconds)
+        engines = self._store.engines(fresh_seconds(settings))
         sizes = [engine.world_size for engine in engines]
         line, now = Line(waiting, self._weight), time.monotonic()
         ranks = sum(sizes) * settings.autoscaling.efficiency
