@@ -12,14 +12,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import httpx
 import pytest
+
+from playing_engine import finishing
 
 MODES = {
     "happyhorse-1.1-t2v": ("t2v", 720, "9:16"),
@@ -63,26 +63,7 @@ def engine(live, video):
     """A context in which every task is finished a moment after it was created."""
     clip = video(1.0, 10, (64, 48))
 
-    @contextmanager
-    def working():
-        stop = threading.Event()
-
-        def work():
-            while not stop.wait(0.02):
-                while live.intake.run_once():
-                    pass
-                for queued in live.store.queued():
-                    live.finish(queued.task_id, clip)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    return working
+    return lambda: finishing(live, clip)
 
 
 def wish(model, files):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import threading
-from contextlib import contextmanager
 
 import httpx
 import openai
@@ -13,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hhray.tasks import EngineRecord
+from playing_engine import finishing
 from same_pixels import same_pixels
 
 # The package marks every method of its videos API as deprecated, as the hosted service behind it was shut down.
@@ -27,26 +26,6 @@ def client_of(live):
 def client(live):
     with client_of(live) as made:
         yield made
-
-
-@contextmanager
-def finishing(live, clip):
-    """Finishes every task a moment after it was created."""
-    stop = threading.Event()
-
-    def work():
-        while not stop.wait(0.02):
-            live.intake.run_once()
-            for queued in live.store.queued():
-                live.finish(queued.task_id, clip)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture

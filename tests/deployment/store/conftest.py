@@ -136,3 +136,16 @@ def events(store):
         return outcomes
 
     return count
+
+
+@pytest.fixture
+def clock():
+    return [1000.0]
+
+
+@pytest.fixture
+def timed(empty_store, database, clock):
+    """A store whose clock is the test's."""
+    opened = empty_store(database, lambda: clock[0])
+    yield opened
+    opened.close()

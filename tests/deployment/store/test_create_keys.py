@@ -12,19 +12,6 @@ from hhray.tasks import TaskState
 DAY = 86400.0
 
 
-@pytest.fixture
-def clock():
-    return [1000.0]
-
-
-@pytest.fixture
-def timed(empty_store, database, clock):
-    """A store whose clock is the test's."""
-    opened = empty_store(database, lambda: clock[0])
-    yield opened
-    opened.close()
-
-
 @pytest.mark.parametrize("ttl_seconds", [10.0, 30 * DAY])
 def test_an_idempotency_key_lives_24_hours_whatever_becomes_of_its_task(timed, clock, new_task, ttl_seconds):
     first = timed.create(new_task(idempotency_key="k", fingerprint="a", ttl_seconds=ttl_seconds))

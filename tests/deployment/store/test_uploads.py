@@ -4,22 +4,7 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from deployment.store.upload_verbs import Upload, UploadStart
-
-
-@pytest.fixture
-def clock():
-    return [1000.0]
-
-
-@pytest.fixture
-def timed(empty_store, database, clock):
-    """A store whose clock is the test's."""
-    opened = empty_store(database, lambda: clock[0])
-    yield opened
-    opened.close()
 
 
 def file_of(name, num_bytes=10, tenant="alice"):
